@@ -1,0 +1,31 @@
+# make demo: the pipeline end to end. make test: its tests. Both set up .venv first.
+
+PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+VENV_PYTHON := .venv/Scripts/python.exe
+else
+VENV_PYTHON := .venv/bin/python
+endif
+INSTALLED := .venv/installed
+
+.PHONY: demo test lint bench
+
+demo: $(INSTALLED)
+	$(VENV_PYTHON) dataset/demo.py
+	$(VENV_PYTHON) feature_extraction.py --dataset_path dataset/demo
+	$(VENV_PYTHON) train_test.py --dataset_path dataset/demo
+
+test: $(INSTALLED)
+	$(VENV_PYTHON) -m pytest
+
+lint: $(INSTALLED)
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+
+bench: $(INSTALLED)
+	$(VENV_PYTHON) benchmarks/bench_extraction.py
+
+$(INSTALLED): requirements.txt requirements-dev.txt constraints.txt
+	$(PYTHON) -m venv .venv
+	$(VENV_PYTHON) -m pip install -r requirements-dev.txt -c constraints.txt
+	$(VENV_PYTHON) -c "open('$(INSTALLED)', 'w').close()"

@@ -1,0 +1,329 @@
+"""Audio to features: one `.npy` of chunked log-mel a track, and a manifest of them all.
+
+    python feature_extraction.py --dataset_path dataset/demo
+
+Reads the tracks that `train_list.txt`, `valid_list.txt` and `test_list.txt` name, writes
+`<feature_path>/<split>/<genre>/<track>.npy`, float32 of shape (chunks, chunk_length, num_mels), and
+`features.json`. A track whose features are there already is not extracted again.
+
+Arrays: waveform (samples,) float32 mono in [-1, 1]; feature (frames, bins), time first.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import scipy
+import soundfile
+import soxr
+
+from hparams import HParams, UserError, run_script
+from manifest import feature_file, present_tracks, source_state, write_atomic, write_manifest
+from parallel import run_jobs
+
+SPLITS = ("train", "valid", "test")
+
+
+def load_list(list_name, hparams):
+    """The tracks that a list of the data set names, as taught: `["genre/track.wav", ...]`.
+
+    Byte-order mark, CRLF, blank lines and backslashes are taken as they come. Raises `UserError`
+    where the data set or the list is missing, the list is empty or a line is not `genre/track`.
+    """
+    folder = Path(hparams.dataset_path)
+    if not folder.is_dir():
+        raise UserError(
+            f"no data set at {folder}: run `python dataset/demo.py` and pass --dataset_path "
+            'dataset/demo to try the pipeline, or see the section "GTZAN" of README.md'
+        )
+    path = folder / list_name
+    if not path.is_file():
+        raise UserError(
+            f"{path} is missing: it names the tracks of its split, one genre/track.wav a line; "
+            'see the section "Your own data set" of README.md'
+        )
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from error
+    file_names = [line.strip().replace("\\", "/") for line in lines if line.strip()]
+    if not file_names:
+        raise UserError(f"{path} is empty: it must name at least one genre/track.wav")
+    for name in file_names:
+        parts = name.split("/")
+        if len(parts) != 2 or ".." in parts or "" in parts or ":" in parts[0]:
+            raise UserError(f"{path}: the line {name!r} is not of the form genre/track.wav")
+    return file_names
+
+
+def load_lists(hparams):
+    """The tracks of each split, `{"train": ["genre/track.wav", ...], ...}`, of `hparams.genres`.
+
+    Raises `UserError` where a track stands twice, whether in one list or in two.
+    """
+    lists = {split: load_list(f"{split}_list.txt", hparams) for split in SPLITS}
+    seen = {}
+    for split, names in lists.items():
+        for name in names:
+            where, stem = f"{name} ({split}_list.txt)", feature_file("", name)
+            if stem in seen:
+                raise UserError(
+                    f"{seen[stem]} and {where} would share one feature file, {stem}: "
+                    "a track stands in one split, once; take one line out"
+                )
+            seen[stem] = where
+    if hparams.genres:
+        kept = set(hparams.genres)
+        lists = {s: [n for n in names if genre_of(n) in kept] for s, names in lists.items()}
+    return lists
+
+
+def genre_of(file_name):
+    """The folder of a listed track: its genre."""
+    return file_name.split("/")[0]
+
+
+def choose_genres(hparams):
+    """`hparams` with its genres filled in: those given, else all that the lists name, sorted.
+
+    Raises `UserError` for a genre of which the train list has no track, or a split without tracks.
+    """
+    every = load_lists(dataclasses.replace(hparams, genres=[]))
+    present = sorted({genre_of(name) for name in every["train"]})
+    named = sorted({genre_of(name) for names in every.values() for name in names})
+    genres = hparams.genres or named
+    without = [genre for genre in genres if genre not in present]
+    if without:
+        raise UserError(
+            f"no track of {', '.join(without)} in {hparams.dataset_path}/train_list.txt: "
+            f"it has {', '.join(present)}; pass --genres with some of these"
+        )
+    chosen = dataclasses.replace(hparams, genres=genres)
+    counts = {split: len(names) for split, names in load_lists(chosen).items()}
+    for split, count in counts.items():
+        if not count:
+            raise UserError(f"{split}_list.txt has no track of {', '.join(genres)}: add some")
+    left_out = sum(map(len, every.values())) - sum(counts.values())
+    if left_out:
+        print(f"--genres {' '.join(genres)} leaves out {left_out} tracks")
+    return chosen
+
+
+def load_audio(path, hparams):
+    """A file's waveform (samples,), float32: channels averaged, resampled (soxr, high quality).
+
+    Raises `UserError` where it is missing, holds no audio that libsndfile reads, or NaN.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} is missing: put it there or take its line out of the list")
+    try:
+        y, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"{path} cannot be read ({error.error_string}): {remedy(path)}") from error
+    if not np.isfinite(y).all():
+        raise UserError(f"{path} holds samples that are no numbers (NaN): {remedy(path)}")
+    if not len(y):
+        raise UserError(f"{path} holds no sample: {remedy(path)}")
+    y = y.mean(axis=1)
+    return y if rate == hparams.sample_rate else soxr.resample(y, rate, hparams.sample_rate)
+
+
+def remedy(path):
+    """What to do about a file that cannot be read."""
+    readable = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".opus"}
+    if path.suffix.lower() in readable:
+        return "copy it again from its source, or take its line out of the list"
+    converted = path.with_suffix(".wav")
+    return f'convert it with `ffmpeg -i "{path}" "{converted}"` and list that'
+
+
+def stft(y, hparams):
+    """Short-time Fourier transform of a waveform (slide "STFT"), as `librosa.stft` defines it.
+
+    Parameters: y (samples,). Returns complex64 (fft_size // 2 + 1, frames): 1 s at 22,050 Hz gives
+    513 x 44 with fft 1024 and hop 512. Frames are centred on multiples of hop_size, zeros beyond
+    the ends; the window is a periodic Hann of win_size, centred in fft_size.
+    """
+    fft_size, win_size = hparams.fft_size, hparams.win_size
+    window = np.zeros(fft_size, dtype=np.float32)
+    start = (fft_size - win_size) // 2
+    window[start : start + win_size] = np.hanning(win_size + 1)[:-1]
+    padded = np.pad(y, fft_size // 2)
+    if len(padded) < fft_size:  # an odd fft_size and no sample
+        padded = np.pad(padded, (0, fft_size - len(padded)))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, fft_size)[:: hparams.hop_size]
+    return scipy.fft.rfft(frames * window, axis=1).T
+
+
+@functools.lru_cache(maxsize=4)
+def mel_filters(sample_rate, fft_size, num_mels):
+    """Mel filter bank (num_mels, fft_size // 2 + 1), float32, as `librosa.filters.mel` builds it.
+
+    Slaney's scale (Auditory Toolbox, 1998): 3 mels are 200 Hz up to 1 kHz, then 27 mels are a
+    factor of 6.4; triangles of equal area.
+    """
+    top = sample_rate / 2
+    top_mel = top * 3 / 200 if top < 1000 else 15 + 27 * np.log(top / 1000) / np.log(6.4)
+    mels = np.linspace(0, top_mel, num_mels + 2)
+    edges = np.where(mels < 15, mels * 200 / 3, 1000 * 6.4 ** ((mels - 15) / 27))[:, None]
+    lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
+    hz = np.linspace(0, top, fft_size // 2 + 1)
+    triangles = np.minimum((hz - lower) / (centre - lower), (upper - hz) / (upper - centre))
+    return (np.maximum(0, triangles) * 2 / (upper - lower)).astype(np.float32)
+
+
+def log_mel(y, hparams):
+    """The tutorial's log-mel of a waveform: log10(1 + 10 * mel @ |STFT|), (frames, num_mels)."""
+    filters = mel_filters(hparams.sample_rate, hparams.fft_size, hparams.num_mels)
+    mel_S = filters @ np.abs(stft(y, hparams))
+    return np.log10(1 + 10 * mel_S).T
+
+
+def melspectrogram(file_name, hparams):
+    """Log-mel (frames, num_mels) of a track of the data set, as taught."""
+    return log_mel(load_audio(Path(hparams.dataset_path, file_name), hparams), hparams)
+
+
+def resize_array(array, length):
+    """An array cropped or zero-padded to `length` rows: (rows, ...) to (length, ...)."""
+    resized = np.zeros((length, *array.shape[1:]), dtype=array.dtype)
+    resized[: len(array)] = array[:length]
+    return resized
+
+
+def kept_length(frames, hparams):
+    """Rows stored of a track of `frames`: whole chunks of feature_length, or of the track if 0."""
+    chunk = hparams.chunk_length
+    if hparams.feature_length:
+        return hparams.feature_length // chunk * chunk
+    return -(-frames // chunk) * chunk
+
+
+def extract_track(job):
+    """Extract one track: (split, file name, hparams) to its manifest entry, or why it cannot be."""
+    split, file_name, hparams = job
+    source = Path(hparams.dataset_path, file_name)
+    try:
+        feature = melspectrogram(file_name, hparams)
+    except UserError as error:
+        return str(error)
+    length = kept_length(len(feature), hparams)
+    real = feature[:length]
+    chunks = resize_array(feature, length).reshape(-1, hparams.chunk_length, feature.shape[1])
+    key = feature_file(split, file_name)
+    write_atomic(hparams.feature_folder() / key, lambda file: np.save(file, chunks))
+    return {
+        "source": file_name,
+        **source_state(source),
+        "frames": len(real),
+        "hash": hashlib.blake2b(real.tobytes(), digest_size=16).hexdigest(),
+        "sum": float(real.sum(dtype=np.float64)),
+        "sum_of_squares": float(np.square(real, dtype=np.float64).sum()),
+        "count": real.size,
+    }
+
+
+def estimate_frames(file_name, hparams):
+    """Frames of a track, told from its header alone; 0 where that cannot be read."""
+    try:
+        info = soundfile.info(Path(hparams.dataset_path, file_name))
+    except soundfile.LibsndfileError:
+        return 0
+    return 1 + int(info.duration * hparams.sample_rate) // hparams.hop_size
+
+
+def check_space(jobs, hparams):
+    """Print the space that the features will take; raise `UserError` where there is less."""
+    if hparams.feature_length:
+        rows = len(jobs) * kept_length(0, hparams)
+    else:
+        rows = sum(kept_length(estimate_frames(name, hparams), hparams) for _, name, _ in jobs)
+    megabytes = rows * hparams.num_mels * 4 / 1e6
+    folder = hparams.feature_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free / 1e6
+    print(f"{len(jobs)} tracks to extract, {megabytes:.1f} MB on disk: {folder}")
+    if megabytes > free:
+        raise UserError(
+            f"{folder} has {free:.0f} MB free, {megabytes:.0f} are needed: free some, "
+            "or pass a --feature_path on another disk"
+        )
+
+
+def print_lengths(hparams):
+    """Say how much of a track is kept, and what is dropped for want of a whole chunk."""
+    seconds = hparams.hop_size / hparams.sample_rate
+    chunk = f"chunks of {hparams.chunk_length} frames = {hparams.chunk_length * seconds:.1f} s"
+    if not hparams.feature_length:
+        print(f"Whole tracks in {chunk}")
+        return
+    kept = kept_length(0, hparams)
+    print(f"The first {kept} frames = {kept * seconds:.1f} s of a track, in {chunk}")
+    if dropped := hparams.feature_length - kept:
+        print(
+            f"feature_length {hparams.feature_length} is no multiple of chunk_length "
+            f"{hparams.chunk_length}: {dropped} frames are dropped"
+        )
+
+
+def warn_of_empty_mels(hparams):
+    """Say so where mel bands are narrower than the bins of the STFT and hold nothing."""
+    filters = mel_filters(hparams.sample_rate, hparams.fft_size, hparams.num_mels)
+    if empty := int((filters.max(axis=1) == 0).sum()):
+        print(
+            f"warning: {empty} of {hparams.num_mels} mel bands are empty: "
+            "lower --num_mels or raise --fft_size"
+        )
+
+
+def main(argv=None):
+    """Extract the features of all listed tracks; the status is 1 where a track is broken."""
+    hparams = HParams().parse_argument(argv)
+    print("Extracting Feature")
+    hparams = choose_genres(hparams)
+    lists = load_lists(hparams)
+    print_lengths(hparams)
+    warn_of_empty_mels(hparams)
+    tracks = present_tracks(hparams)
+    jobs = [
+        (split, name, hparams)
+        for split in SPLITS
+        for name in lists[split]
+        if feature_file(split, name) not in tracks
+    ]
+    return extract(jobs, tracks, hparams)
+
+
+def extract(jobs, tracks, hparams):
+    """Extract `jobs`, add them to `tracks` (manifest key to entry), write the manifest."""
+    began, listed = time.monotonic(), len(jobs)
+    check_space(jobs, hparams)
+    write_manifest(hparams, tracks)  # before the first file: no stale entry outlives its features
+    broken = []
+    try:
+        for job, result in zip(jobs, run_jobs(extract_track, jobs, hparams.num_workers, "Extract")):
+            if isinstance(result, dict):
+                tracks[feature_file(*job[:2])] = result
+            else:
+                broken.append(result)
+    finally:
+        write_manifest(hparams, tracks)
+    for reason in broken:
+        print(f"broken: {reason}", file=sys.stderr)
+    if broken:
+        print("the same command extracts what is left, once that is put right", file=sys.stderr)
+    print(
+        f"{listed - len(broken)} tracks extracted in {time.monotonic() - began:.1f} s, "
+        f"{len(tracks) - listed + len(broken)} there before, {len(broken)} broken"
+    )
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,244 @@
+"""Every setting of the pipeline: its default, one line of help, its flag and the rule it keeps.
+
+Any script takes any setting as a flag, and files of flags:
+
+    python train_test.py --dataset_path dataset/demo --learning_rate 0.003
+    python train_test.py @recipe.args --seed 7
+    python hparams.py --help
+
+The names and the defaults are those of the tutorial (slide "Hparams") wherever it names one.
+Nothing heavy is imported here, so that `--help` is instant.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import re
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class UserError(Exception):
+    """Something its user can put right; the message holds the value, the rule and the next step."""
+
+
+def setting(default, group, text):
+    """A dataclass field with the group it is listed under and its line of help."""
+    metadata = {"group": group, "help": text}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class HParams:
+    """All settings. Those of the group "feature" shape the features and make their fingerprint."""
+
+    dataset_path: str = setting("./dataset/gtzan", "data", "folder of the data set")
+    feature_path: str = setting(
+        "", "data", "folder of the features (unset: dataset/feature/<data set>-<settings>)"
+    )
+    genres: list[str] = setting([], "data", "classes to use (unset: all that the lists name)")
+    num_workers: int = setting(0, "data", "processes that extract features (0: one a core)")
+
+    sample_rate: int = setting(22050, "feature", "samples a second, after resampling")
+    fft_size: int = setting(1024, "feature", "samples of one Fourier transform (n_fft)")
+    win_size: int = setting(1024, "feature", "samples of the Hann window (win_length)")
+    hop_size: int = setting(512, "feature", "samples between frames (hop_length)")
+    num_mels: int = setting(128, "feature", "mel bands (n_mels)")
+    feature_length: int = setting(1024, "feature", "frames kept of a track (0: all)")
+    chunk_length: int = setting(128, "feature", "frames of a chunk, what the model sees at once")
+
+    model: str = setting("Baseline", "model", "class of model.py to train")
+
+    device: int | str = setting(
+        1, "training", "0: CPU, 1: first GPU, 2: second GPU ...; or cpu, cuda, cuda:1, mps"
+    )
+    batch_size: int = setting(128, "training", "chunks a training step")
+    num_epochs: int = setting(100, "training", "passes over the train split, at most")
+    learning_rate: float = setting(1e-2, "training", "step size of SGD")
+    momentum: float = setting(0.0, "training", "momentum of SGD")
+    weight_decay: float = setting(0.0, "training", "L2 penalty of SGD")
+    patience: int = setting(
+        0, "training", "epochs without a better validation loss before stopping (0: never)"
+    )
+    seed: int = setting(0, "training", "seed of every random draw")
+    run_path: str = setting("", "training", "folder of the run (unset: runs/<data>-<model>-<time>)")
+
+    def parse_argument(self, argv=None):
+        """Settings with the flags of `argv` (default: the command line) over these, validated.
+
+        Exits with status 2 and one message on a wrong flag or value, as argparse does.
+        """
+        parser = make_parser(self)
+        args, unknown = parser.parse_known_args(argv)
+        if unknown:
+            parser.error(unknown_flag(unknown[0], self))
+        parsed = dataclasses.replace(self, **vars(args))
+        try:
+            parsed.validate()
+        except UserError as error:
+            parser.error(str(error))
+        return parsed
+
+    def validate(self):
+        """Raise `UserError` (value, rule, remedy) for settings that cannot work."""
+        for name, holds, rule in self.rules():
+            if not holds:
+                value = getattr(self, name)
+                shown = " ".join(value) if isinstance(value, list) else value
+                raise UserError(f"--{name} {shown}: {rule}")
+
+    def rules(self):
+        """The rules of the settings: (name, whether it holds, what to say where it does not)."""
+        for name in POSITIVE:
+            yield name, getattr(self, name) >= 1, "must be 1 or more"
+        for name in NOT_NEGATIVE:
+            yield name, 0 <= getattr(self, name) < math.inf, "must be 0 or more"
+        win, length, chunk = self.win_size, self.feature_length, self.chunk_length
+        fits = f"must be at most fft_size ({self.fft_size}); pass --fft_size {win} too"
+        yield "win_size", win <= self.fft_size, fits
+        one_chunk = f"is shorter than one chunk ({chunk}); pass a smaller --chunk_length too"
+        yield "feature_length", length == 0 or length >= chunk, one_chunk
+        above_0 = "must be a number above 0; the tutorial's is 0.01"
+        yield "learning_rate", 0 < self.learning_rate < math.inf, above_0
+        yield "momentum", self.momentum < 1, "must be below 1; 0.9 is common"
+        yield "seed", self.seed < 2**32, "must be below 2**32 (4294967296)"
+        once = len(set(self.genres)) == len(self.genres)
+        yield "genres", once, "names one twice; name each once"
+        known = re.fullmatch(r"\d+|cpu|cuda|cuda:\d+|mps", str(self.device))
+        yield "device", known, "must be 0 (CPU), 1 (first GPU), 2 ..., or cpu, cuda, cuda:1, mps"
+
+    def to_dict(self):
+        """The settings as plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    def feature_settings(self):
+        """The settings that shape a feature, by name."""
+        return {f.name: getattr(self, f.name) for f in in_group("feature")}
+
+    def fingerprint(self):
+        """Eight hex digits that differ when any setting that shapes a feature does."""
+        text = json.dumps(self.feature_settings(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    def feature_folder(self):
+        """Path of the features: `feature_path`, or one of its own for data set and settings."""
+        if self.feature_path:
+            return Path(self.feature_path)
+        return Path("dataset/feature", f"{self.data_name()}-log_mel-{self.fingerprint()}")
+
+    def data_name(self):
+        """Name of the data set: that of its folder."""
+        return Path(self.dataset_path).resolve().name
+
+    def command(self, script, *groups):
+        """The command that runs `script` with those settings of `groups` that are not default."""
+        words = ["python", script]
+        for f in in_group(*groups):
+            value = getattr(self, f.name)
+            if value != getattr(hparams, f.name):
+                words += [f"--{f.name}", *(value if isinstance(value, list) else [str(value)])]
+        return shlex.join(words)
+
+
+POSITIVE = [
+    *("sample_rate", "fft_size", "win_size", "hop_size", "num_mels", "chunk_length"),
+    *("batch_size", "num_epochs"),
+]
+NOT_NEGATIVE = ["feature_length", "num_workers", "patience", "seed", "momentum", "weight_decay"]
+hparams = HParams()
+
+
+def in_group(*groups):
+    """The fields of those groups, in their order."""
+    return [f for f in dataclasses.fields(HParams) if f.metadata["group"] in groups]
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that reads `@file`s with comments and several flags a line."""
+
+    def convert_arg_line_to_args(self, line):
+        try:
+            return shlex.split(line.removeprefix("\ufeff"), comments=True)
+        except ValueError as error:
+            self.error(f"the line {line!r} of an argument file: {error}")
+
+
+class ListAction(argparse.Action):
+    """Takes `--genres blues rock` and `--genres blues,rock` alike."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        words = [word for value in values for word in value.split(",") if word]
+        setattr(namespace, self.dest, words)
+
+
+def device_value(text):
+    """The tutorial's integers as integers, all else as it is written."""
+    return int(text) if text.isdecimal() else text
+
+
+def flag_options(value):
+    """How argparse reads a setting, told from its default value."""
+    if isinstance(value, bool):
+        return {"action": argparse.BooleanOptionalAction}
+    if isinstance(value, list):
+        return {"action": ListAction, "nargs": "*", "metavar": "NAME"}
+    return {"type": type(value), "metavar": {str: "TEXT", int: "N", float: "X"}[type(value)]}
+
+
+def make_parser(settings):
+    """The parser of all flags, grouped; its defaults are `settings`."""
+    parser = Parser(
+        usage="%(prog)s [--flag value ...] [@file of flags] [--help]",
+        allow_abbrev=False,
+        fromfile_prefix_chars="@",
+    )
+    groups = {}
+    for f in dataclasses.fields(settings):
+        name = f.metadata["group"]
+        if name not in groups:
+            groups[name] = parser.add_argument_group(name)
+        value = getattr(settings, f.name)
+        options = {"type": device_value} if f.name == "device" else flag_options(value)
+        shown = f" [{value}]" if value not in ("", []) else ""
+        text = f.metadata["help"] + shown
+        groups[name].add_argument(f"--{f.name}", default=value, help=text, **options)
+    return parser
+
+
+def unknown_flag(flag, settings):
+    """The message for a flag that no setting has: it names the closest one."""
+    flag = flag.partition("=")[0]
+    names = [f"--{f.name}" for f in dataclasses.fields(settings)]
+    close = difflib.get_close_matches(flag, names, n=1)
+    hint = f"did you mean {close[0]}?" if close else "--help lists all flags"
+    return f"unknown argument {flag}: {hint}"
+
+
+def run_script(main):
+    """Run a script's `main`; what its user can put right is one message and exit status 1."""
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def main(argv=None):
+    """Print every setting as the flags given leave it."""
+    for name, value in hparams.parse_argument(argv).to_dict().items():
+        print(f"{name} = {value!r}")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,89 @@
+"""The report of a test: text, `report.json`, and pictures of the run."""
+
+import json
+import warnings
+
+import matplotlib
+
+matplotlib.use("Agg")  # pictures go to files: no display is needed
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib import font_manager
+
+from manifest import write_atomic
+
+HANGUL_FONTS = {"Malgun Gothic", "Apple SD Gothic Neo", "NanumGothic", "Noto Sans CJK KR"}
+
+
+def format_report(report):
+    """Precision, recall and F1 of each genre, and the confusion matrix, as text."""
+    genres = list(report["per_genre"])
+    width = max(map(len, [*genres, "genre"]))
+    lines = [f"{'genre':{width}}  precision  recall    f1  tracks"]
+    for genre, row in report["per_genre"].items():
+        lines.append(
+            f"{genre:{width}}  {row['precision']:9.2f}  {row['recall']:6.2f}  {row['f1']:4.2f}"
+            f"  {row['tracks']:6d}"
+        )
+    cell = max(4, *(len(genre) + 1 for genre in genres))
+    lines += ["", "Confusion matrix (tracks; row: true genre, column: predicted)"]
+    lines.append(" " * width + "".join(f"{genre:>{cell}}" for genre in genres))
+    for genre, row in zip(genres, report["confusion_matrix"]):
+        lines.append(f"{genre:{width}}" + "".join(f"{count:{cell}d}" for count in row))
+    return "\n".join(lines)
+
+
+def write_report(folder, report, history):
+    """Write `report.json`, `confusion_matrix.png` and `learning_curves.png` into a run folder."""
+    text = json.dumps(report, indent=1, ensure_ascii=False)
+    write_atomic(folder / "report.json", lambda file: file.write(text.encode()))
+    matrix, genres = np.array(report["confusion_matrix"]), list(report["per_genre"])
+    save_picture(folder / "confusion_matrix.png", plot_confusion_matrix, matrix, genres)
+    save_picture(folder / "learning_curves.png", plot_learning_curves, history)
+
+
+def save_picture(path, plot, *data):
+    """Write the picture that `plot(*data)` draws."""
+    installed = set(font_manager.get_font_names())
+    fonts = ["DejaVu Sans", *sorted(HANGUL_FONTS & installed)]
+    with plt.rc_context({"font.family": fonts}), warnings.catch_warnings(record=True) as caught:
+        figure = plot(*data)
+        write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=120))
+        plt.close(figure)
+    if any("missing from font" in str(warning.message) for warning in caught):
+        print(f"{path.name}: no font here has all letters of it; Noto Sans CJK has, for one")
+
+
+def plot_confusion_matrix(matrix, genres):
+    """A figure of a confusion matrix (classes, classes): counts over shares of the true genre."""
+    share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
+    size = max(5, 0.62 * len(genres) + 2)
+    figure, ax = plt.subplots(figsize=(size + 0.8, size), layout="constrained")
+    image = ax.imshow(share, cmap="cividis", vmin=0, vmax=1)
+    for row, column in np.ndindex(matrix.shape):
+        if matrix[row, column]:
+            color = "black" if share[row, column] > 0.5 else "white"
+            ax.text(column, row, matrix[row, column], ha="center", va="center", color=color)
+    ax.set_xticks(range(len(genres)), genres, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(genres)), genres)
+    accuracy = np.trace(matrix) / matrix.sum()
+    ax.set(xlabel="predicted genre", ylabel="true genre")
+    ax.set_title(f"Test tracks: {np.trace(matrix)} of {matrix.sum()} right ({accuracy:.1%})")
+    figure.colorbar(image, label="share of the true genre's tracks", shrink=0.8)
+    return figure
+
+
+def plot_learning_curves(history):
+    """A figure of loss and accuracy by epoch, from rows of `history.csv`; the best is marked."""
+    epochs = [row["epoch"] for row in history]
+    best = min(history, key=lambda row: row["valid_loss"])["epoch"]
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for ax, key, label in zip(axes, ("loss", "acc"), ("loss (nats)", "chunk accuracy")):
+        for split, style in (("train", "-"), ("valid", "--")):
+            ax.plot(epochs, [row[f"{split}_{key}"] for row in history], style, label=split)
+        ax.axvline(best, color="gray", linewidth=0.8, label=f"tested (epoch {best})")
+        ax.set(xlabel="epoch", ylabel=label)
+        ax.grid(alpha=0.3)
+        ax.legend()
+    axes[1].set_ylim(0, 1)
+    return figure

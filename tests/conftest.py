@@ -1,0 +1,104 @@
+"""A tiny data set of synthesized tracks, and settings as small."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from feature_extraction import main as extract_main
+from hparams import HParams
+
+ROOT = Path(__file__).resolve().parent.parent
+RATE = 8000
+SIZES = {"train": 4, "valid": 2, "test": 2}
+GENRES = ("classical", "jazz", "metal")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def sine(hz, seconds=1.0, rate=RATE, level=0.5):
+    """A tone (samples,), float32."""
+    t = np.arange(int(seconds * rate)) / rate
+    return (level * np.sin(2 * np.pi * hz * t)).astype(np.float32)
+
+
+def write_data_set(folder, seconds=2.1, sizes=SIZES, genres=GENRES):
+    """A data set whose genres differ in pitch; returns the names by split."""
+    rng = np.random.default_rng(0)
+    names = {split: [] for split in sizes}
+    for number, genre in enumerate(genres):
+        (folder / genre).mkdir(parents=True)
+        splits = [split for split, count in sizes.items() for _ in range(count)]
+        for index, split in enumerate(splits):
+            y = sine(300 * 2**number * rng.uniform(0.9, 1.1), seconds)
+            y += 0.05 * rng.standard_normal(len(y)).astype(np.float32)
+            names[split].append(f"{genre}/{genre}.{index:05d}.wav")
+            soundfile.write(folder / names[split][-1], y, RATE)
+    for split, listed in names.items():
+        text = "".join(f"{name}\n" for name in listed)
+        (folder / f"{split}_list.txt").write_text(text, encoding="utf-8")
+    return names
+
+
+@pytest.fixture
+def data_set(tmp_path, monkeypatch):
+    """The folder of a data set of 24 tracks of 2.1 s (263 frames), in the folder we stand in."""
+    monkeypatch.chdir(tmp_path)
+    write_data_set(tmp_path / "data")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def settings(data_set):
+    """Settings of which everything is small."""
+    return HParams(
+        dataset_path=str(data_set),
+        feature_path="features",
+        genres=list(GENRES),
+        num_workers=1,
+        sample_rate=RATE,
+        fft_size=256,
+        win_size=256,
+        hop_size=64,
+        num_mels=16,
+        feature_length=256,
+        device="cpu",
+        batch_size=8,
+        num_epochs=2,
+    )
+
+
+def flags(hparams, **changed):
+    """Settings as a command line."""
+    words = []
+    for name, value in dataclasses.replace(hparams, **changed).to_dict().items():
+        words += [f"--{name}", *(value if isinstance(value, list) else [str(value)])]
+    return words
+
+
+@pytest.fixture
+def extracted(settings):
+    """Settings whose features have been extracted."""
+    assert extract_main(flags(settings)) == 0
+    return settings
+
+
+def run(script, *arguments, cwd):
+    """Run a script as its user does; returns what it printed and its status."""
+    command = [sys.executable, str(ROOT / script), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, encoding="utf-8", timeout=170)
+
+
+def esc10():
+    """The folder of real recordings, or a skip where it is absent."""
+    folder = ROOT.parent / "shared" / "audio" / "esc10"
+    if not folder.is_dir():
+        pytest.skip(f"real recordings (ESC-10) are not at {folder}")
+    return folder

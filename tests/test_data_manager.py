@@ -1,0 +1,128 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from conftest import flags
+from torch import nn
+
+from data_manager import (
+    Batches,
+    GTZANDataset,
+    counted_chunks,
+    get_dataloader,
+    get_label,
+    load_dataset,
+    normalization,
+)
+from feature_extraction import main as extract_main
+from hparams import HParams, UserError
+
+
+def test_load_dataset_is_as_taught_in_the_order_of_the_list(extracted):
+    x, y = load_dataset("train", extracted)
+    assert x.shape == (24, 128, 16)
+    assert x.dtype == np.float32
+    np.testing.assert_array_equal(y, np.repeat([0, 1, 2], 8))
+    assert y.dtype == np.int64
+    first = np.load(extracted.feature_folder() / "train/classical/classical.00000.npy")
+    np.testing.assert_array_equal(x[:2], first)
+
+
+def test_load_dataset_finds_the_genres_itself(extracted):
+    unset = dataclasses.replace(extracted, genres=[])
+    np.testing.assert_array_equal(load_dataset("test", unset)[1], np.repeat([0, 1, 2], 4))
+
+
+def test_the_folder_is_the_label():
+    hparams = HParams(genres=["jazz", "pop"])
+    assert get_label("pop/jazz.00001.wav", hparams) == 1
+    with pytest.raises(UserError, match="rock is none of the genres"):
+        get_label("rock/rock.00001.wav", hparams)
+
+
+def test_normalization_is_that_of_the_train_split_alone(extracted):
+    x, _ = load_dataset("train", extracted)
+    mean, std = normalization(extracted)
+    assert mean == pytest.approx(x.mean(dtype=np.float64))
+    assert std == pytest.approx(x.std(dtype=np.float64))
+    train, valid, _ = get_dataloader(extracted)
+    assert train.dataset.x.mean().item() == pytest.approx(0, abs=1e-5)
+    assert train.dataset.x.std().item() == pytest.approx(1, abs=1e-3)
+    raw, _ = load_dataset("valid", extracted)
+    np.testing.assert_allclose(valid.dataset.x, (raw - mean) / std, atol=1e-4)
+
+
+def test_normalization_counts_no_padding(settings):
+    padded = dataclasses.replace(settings, feature_length=1024)
+    whole = dataclasses.replace(settings, feature_length=0, feature_path="whole")
+    for hparams in (padded, whole):
+        extract_main(flags(hparams))
+    assert normalization(padded) == pytest.approx(normalization(whole))
+
+
+def test_normalization_of_some_genres_is_theirs(extracted):
+    one = dataclasses.replace(extracted, genres=["jazz"])
+    x, _ = load_dataset("train", one)
+    assert normalization(one)[0] == pytest.approx(x.mean(dtype=np.float64))
+
+
+@pytest.mark.parametrize(
+    ("frames", "counted"), [(1, 1), (63, 1), (64, 1), (191, 1), (192, 2), (256, 2), (320, 3)]
+)
+def test_a_chunk_counts_when_half_of_it_is_real(frames, counted):
+    assert counted_chunks(frames, 8, HParams(chunk_length=128)) == counted
+
+
+def test_padding_chunks_are_not_loaded(settings):
+    padded = dataclasses.replace(settings, feature_length=1024)  # 263 real frames of 1024
+    extract_main(flags(padded))
+    assert load_dataset("train", padded)[0].shape == (24, 128, 16)
+
+
+def test_batches_cover_each_chunk_once_and_are_shuffled_by_the_seed():
+    first, again, other = Batches(20, 8, 1), Batches(20, 8, 1), Batches(20, 8, 2)
+    epochs = [torch.cat(list(b)).tolist() for b in (first, again, other)]
+    assert epochs[0] == epochs[1] != epochs[2]
+    assert sorted(epochs[0]) == list(range(20))
+    assert torch.cat(list(first)).tolist() != epochs[0]
+    assert torch.cat(list(Batches(20, 8))).tolist() == list(range(20))
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(16, [8, 8]), (17, [8, 9]), (18, [8, 8, 2]), (1, [1]), (7, [7]), (9, [9])]
+)
+def test_a_lone_last_chunk_joins_the_batch_before(count, sizes):
+    batches = Batches(count, 8)
+    assert [len(batch) for batch in batches] == sizes
+    assert len(batches) == len(sizes)
+
+
+def test_batches_of_one_stay_so():
+    assert [len(batch) for batch in Batches(3, 1)] == [1, 1, 1]
+
+
+def test_loader_yields_batches_a_normalization_layer_takes(extracted):
+    odd = dataclasses.replace(extracted, batch_size=23)  # of 24 train chunks
+    train, _, _ = get_dataloader(odd)
+    norm = nn.BatchNorm1d(16).train()
+    sizes = []
+    for x, y in train:
+        assert x.dtype == torch.float32
+        assert y.dtype == torch.int64
+        norm(x[:, 0])  # fails on a batch of one
+        sizes.append(len(y))
+    assert sizes == [24]
+
+
+def test_dataset_takes_an_index_or_many():
+    data = GTZANDataset(torch.arange(6.0).reshape(3, 2, 1), torch.tensor([0, 1, 2]))
+    assert len(data) == 3
+    assert data[1][1] == 1
+    assert data[[0, 2]][0].shape == (2, 2, 1)
+
+
+def test_chunks_know_their_track(extracted):
+    _, _, test_loader = get_dataloader(extracted)
+    np.testing.assert_array_equal(test_loader.dataset.tracks, np.repeat(range(6), 2))
+    assert test_loader.dataset.names[2] == "jazz/jazz.00006.wav"

@@ -1,0 +1,53 @@
+import json
+
+import matplotlib.image
+import numpy as np
+from matplotlib import pyplot as plt
+
+from metrics import score
+from report import format_report, plot_confusion_matrix, plot_learning_curves, write_report
+
+GENRES = ["classical", "힙합", "pop"]
+HISTORY = [
+    {"epoch": e, "train_loss": 2 / e, "train_acc": 0.4, "valid_loss": abs(e - 2), "valid_acc": 0.3}
+    for e in (1, 2, 3)
+]
+
+
+def some_report():
+    return score(np.eye(3)[[0, 1, 1, 2]], np.array([0, 1, 2, 2]), np.arange(4), GENRES)
+
+
+def test_text_shows_every_genre_and_count():
+    lines = format_report(some_report()).splitlines()
+    assert lines[1].split() == ["classical", "1.00", "1.00", "1.00", "1"]
+    assert lines[3].split() == ["pop", "1.00", "0.50", "0.67", "2"]
+    assert lines[-1].split() == ["pop", "0", "1", "1"]
+
+
+def test_files_are_written_whole(tmp_path, recwarn):
+    write_report(tmp_path, some_report(), HISTORY)
+    assert not recwarn.list
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["confusion_matrix"] == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+    for name in ("confusion_matrix.png", "learning_curves.png"):
+        picture = matplotlib.image.imread(tmp_path / name)
+        assert picture.shape[0] > 300
+        assert picture[..., :3].std() > 0.05  # something is drawn
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_confusion_matrix_shows_the_counts():
+    figure = plot_confusion_matrix(np.array([[3, 1], [0, 4]]), ["a", "b"])
+    ax = figure.axes[0]
+    assert [text.get_text() for text in ax.texts] == ["3", "1", "4"]
+    assert "7 of 8" in ax.get_title()
+    plt.close(figure)
+
+
+def test_learning_curves_hold_the_history_and_mark_the_best():
+    figure = plot_learning_curves(HISTORY)
+    loss = figure.axes[0]
+    np.testing.assert_array_equal(loss.lines[0].get_ydata(), [2, 1, 2 / 3])
+    assert "epoch 2" in loss.get_legend().get_texts()[-1].get_text()
+    plt.close(figure)

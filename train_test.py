@@ -1,0 +1,305 @@
+"""Trains a model on extracted features and tests it.
+
+    python train_test.py --dataset_path dataset/demo
+    python train_test.py --dataset_path dataset/demo --model Baseline --seed 1
+
+The weights of the epoch with the lowest validation loss are tested, once, at the end. Everything
+about the run is in its folder: hparams.json, history.csv, best.pt, report.json, two pictures.
+"""
+
+import csv
+import json
+import math
+import platform
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from checkpoint import load_checkpoint, save_checkpoint
+from data_manager import choose_genres, get_dataloader, normalization
+from hparams import HParams, UserError, run_script
+from manifest import write_atomic
+from metrics import average_by_track, score
+from model import ChunkTooShort, build_model
+
+FEW_STEPS = 5
+
+
+def set_seed(seed):
+    """Seed every generator, and have cuDNN compute the same way each time."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
+def device_name(device):
+    """The tutorial's name of a device: 'CPU' for 0, 'GPU:0' for 1; also for cpu, cuda:1, mps."""
+    if device in (0, "cpu"):
+        return "CPU"
+    if device == "mps":
+        return "MPS"
+    return f"GPU:{gpu_index(device)}"
+
+
+def gpu_index(device):
+    """Index of the GPU that a device setting means: 0 for 1, cuda and cuda:0."""
+    if isinstance(device, int):
+        return device - 1
+    return int(device.partition(":")[2] or 0)
+
+
+def find_device(device):
+    """The torch device that a setting means.
+
+    The default, 1, becomes the CPU, loudly, where there is no GPU. Raises `UserError` for any other
+    device that is not there, and lists those that are.
+    """
+    if device in (0, "cpu"):
+        return torch.device("cpu")
+    if device == "mps" and torch.backends.mps.is_available():
+        return torch.device("mps")
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    if device != "mps" and gpu_index(device) < len(gpus):
+        return torch.device("cuda", gpu_index(device))
+    if device == 1:
+        hint = " (--device mps uses this Mac's)" if torch.backends.mps.is_available() else ""
+        print(f"*** device 1 is the first GPU, and PyTorch finds no CUDA GPU: using the CPU{hint}")
+        return torch.device("cpu")
+    present = ", ".join(f"{i + 1} (cuda:{i}, {name})" for i, name in enumerate(gpus)) or "none"
+    raise UserError(f"--device {device} is not here. GPUs present: {present}; 0 is the CPU")
+
+
+class Runner:
+    """A model, its loss and optimizer on a device; trains and evaluates over loaders."""
+
+    def __init__(self, hparams):
+        self.device = find_device(hparams.device)
+        self.model = make_model(hparams).to(self.device)
+        self.criterion = torch.nn.CrossEntropyLoss()
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=hparams.learning_rate,
+            momentum=hparams.momentum,
+            weight_decay=hparams.weight_decay,
+        )
+        self.patience = hparams.patience
+        self.best_loss = math.inf
+        self.best_epoch = 0
+
+    def accuracy(self, source, target):
+        """Share of logits (batch, classes) whose largest is the label (batch,): a 0-d tensor."""
+        return (source.argmax(1) == target).float().mean()
+
+    def run(self, dataloader, mode="train"):
+        """One pass, training where `mode` is 'train', else 'eval': mean loss and accuracy."""
+        if mode not in ("train", "eval"):
+            raise ValueError(f"mode {mode!r} must be 'train' or 'eval'")
+        training = mode == "train"
+        self.model.train(training)
+        totals = torch.zeros(2, device=self.device)
+        with torch.inference_mode(not training):
+            for x, y in dataloader:
+                x, y = x.to(self.device), y.to(self.device)
+                prediction = self.model(x)
+                loss = self.criterion(prediction, y)
+                if training:
+                    self.optimizer.zero_grad()
+                    loss.backward()
+                    self.optimizer.step()
+                both = torch.stack([loss.detach(), self.accuracy(prediction.detach(), y)])
+                totals += len(y) * both
+        loss, accuracy = (totals / len(dataloader.dataset)).tolist()
+        return loss, accuracy
+
+    @torch.inference_mode()
+    def predict(self, dataloader):
+        """Probabilities of every chunk of a loader, in its order: float32 (chunks, classes)."""
+        self.model.eval()
+        logits = [self.model(x.to(self.device)) for x, _ in dataloader]
+        return torch.cat(logits).softmax(1).cpu().numpy()
+
+    def early_stop(self, loss, epoch):
+        """Take note of a validation loss; whether `patience` epochs have gone without a lower one.
+
+        `best_epoch` is `epoch` afterwards where the loss is the lowest so far.
+        """
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, epoch
+        return 0 < self.patience <= epoch - self.best_epoch
+
+
+def make_model(hparams):
+    """The model, tried on a batch of zeros. Raises `UserError` where it does not fit its input."""
+    try:
+        model = build_model(hparams)
+    except ChunkTooShort as error:
+        raise UserError(str(error)) from error
+    except ValueError as error:
+        raise UserError(f"--model {hparams.model}: {error}") from error
+    model.eval()
+    with torch.inference_mode():
+        logits = model(torch.zeros(2, hparams.chunk_length, hparams.num_mels))
+    if logits.shape != (2, len(hparams.genres)):
+        raise UserError(
+            f"--model {hparams.model}: a batch of 2 chunks gives {tuple(logits.shape)}, "
+            f"it must give logits (2, {len(hparams.genres)}), one a genre"
+        )
+    return model
+
+
+def make_run_folder(hparams):
+    """A new folder for the run, with its settings. Never one that holds anything already."""
+    name = f"{hparams.data_name()}-{hparams.model}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = first = Path(hparams.run_path or Path("runs", name))
+    number = 1
+    while folder.exists() and any(folder.iterdir()):
+        if hparams.run_path:
+            raise UserError(f"--run_path {folder} is not empty: pass another, or delete it")
+        number += 1
+        folder = first.with_name(f"{first.name}-{number}")
+    text = json.dumps(hparams.to_dict(), indent=1, ensure_ascii=False)
+    write_atomic(folder / "hparams.json", lambda file: file.write(text.encode()))
+    return folder
+
+
+def print_sizes(runner, loaders):
+    """Say what is trained on what, and warn of too few steps an epoch to learn much."""
+    for split, loader in zip(("Train", "Valid", "Test"), loaders):
+        print(f"{split}: {len(loader.dataset.names)} tracks, {len(loader.dataset)} chunks")
+    print(f"Parameters: {count_parameters(runner.model):,}")
+    steps = len(loaders[0])
+    print(f"Steps per epoch: {steps}")
+    if steps < FEW_STEPS:
+        print(
+            f"*** fewer than {FEW_STEPS} steps an epoch: little is learned in each; "
+            "a smaller --batch_size gives more"
+        )
+
+
+def count_parameters(model):
+    """Number of values that training changes."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def train(runner, train_loader, valid_loader, folder, hparams):
+    """Train to the last epoch or the early stop; returns the rows of `history.csv`.
+
+    `best.pt` holds the weights with the lowest validation loss so far.
+    """
+    mean, std = normalization(hparams)
+    history = []
+    for epoch in range(1, hparams.num_epochs + 1):
+        train_loss, train_acc = runner.run(train_loader, "train")
+        valid_loss, valid_acc = runner.run(valid_loader, "eval")
+        print(
+            f"[Epoch {epoch}/{hparams.num_epochs}] [Train Loss: {train_loss:.4f}] "
+            f"[Train Acc: {train_acc:.4f}] [Valid Loss: {valid_loss:.4f}] "
+            f"[Valid Acc: {valid_acc:.4f}]",
+            flush=True,
+        )
+        row = (epoch, train_loss, train_acc, valid_loss, valid_acc)
+        history.append(dict(zip(HISTORY, row)))
+        append_row(folder / "history.csv", history)
+        stop = runner.early_stop(valid_loss, epoch)
+        if runner.best_epoch == epoch:
+            save_checkpoint(
+                folder / "best.pt",
+                model=runner.model.state_dict(),
+                hparams=hparams.to_dict(),
+                mean=mean,
+                std=std,
+                epoch=epoch,
+            )
+        if not math.isfinite(train_loss):
+            print(f"*** stopped: the training loss is {train_loss}; lower --learning_rate")
+            break
+        if stop:
+            print(f"Early stop: no lower validation loss since epoch {runner.best_epoch}")
+            break
+    if not runner.best_epoch:
+        raise UserError(f"nothing was learned: the loss is {valid_loss}; lower --learning_rate")
+    return history
+
+
+HISTORY = ("epoch", "train_loss", "train_acc", "valid_loss", "valid_acc")
+
+
+def append_row(path, history):
+    """Append the last row of the history to its file, below a header."""
+    with open(path, "a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, HISTORY, lineterminator="\n")
+        if len(history) == 1:
+            writer.writeheader()
+        writer.writerow(history[-1])
+
+
+def test(runner, test_loader, folder, hparams):
+    """Test the weights of `best.pt`; returns the report."""
+    runner.model.load_state_dict(load_checkpoint(folder / "best.pt")["model"])
+    probabilities = runner.predict(test_loader)
+    data = test_loader.dataset
+    report = score(probabilities, data.y.numpy(), data.tracks, hparams.genres)
+    return report | {
+        "best_epoch": runner.best_epoch,
+        "parameters": count_parameters(runner.model),
+        "device": device_name(str(runner.device)),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "tracks": list_predictions(probabilities, data, hparams.genres),
+    }
+
+
+def list_predictions(probabilities, data, genres):
+    """Per track of a `GTZANDataset`: its name, genre, prediction and probabilities."""
+    by_track = average_by_track(probabilities, data.tracks)
+    labels = average_by_track(data.y.numpy(), data.tracks).astype(int)
+    return [
+        {
+            "track": name,
+            "genre": genres[label],
+            "predicted": genres[row.argmax()],
+            "probabilities": dict(zip(genres, row.tolist())),
+        }
+        for name, label, row in zip(data.names, labels, by_track)
+    ]
+
+
+def print_result(report):
+    """The tutorial's last line, and below it the score by track."""
+    low, high = report["track_interval"]
+    print("Training Finished")
+    print(f"Test Accuracy: {100 * report['chunk_accuracy']:.2f}%")
+    print(
+        f"Test Track Accuracy: {100 * report['track_accuracy']:.2f}% "
+        f"(95% interval {100 * low:.2f}% to {100 * high:.2f}%; "
+        f"{report['correct_tracks']} of {report['num_tracks']} tracks, "
+        f"weights of epoch {report['best_epoch']})"
+    )
+
+
+def main(argv=None):
+    """Train, test and report."""
+    hparams = choose_genres(HParams().parse_argument(argv))
+    set_seed(hparams.seed)
+    loaders = train_loader, valid_loader, test_loader = get_dataloader(hparams)
+    runner = Runner(hparams)
+    print_sizes(runner, loaders)
+    folder = make_run_folder(hparams)
+
+    print("Training on " + device_name(str(runner.device)))
+    history = train(runner, train_loader, valid_loader, folder, hparams)
+    report = test(runner, test_loader, folder, hparams)
+    print_result(report)
+
+    from report import format_report, write_report  # matplotlib: not before training has begun
+
+    write_report(folder, report, history)
+    print(f"\n{format_report(report)}\n\nRun folder: {folder}")
+
+
+if __name__ == "__main__":
+    run_script(main)
