@@ -1,0 +1,51 @@
+"""The README is true: its flags, its defaults, its files and its commands."""
+
+import dataclasses
+import re
+import shlex
+
+import pytest
+from conftest import ROOT
+
+import dataset.demo
+from hparams import HParams
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^    (?:\S*python3?) (\S+\.py.*)$", README, re.MULTILINE)
+
+
+def test_the_flags_table_is_the_settings():
+    rows = re.findall(r"^\| \w* \| `--(\w+)` \| (.*?) \| (.*) \|$", README, re.MULTILINE)
+    expected = []
+    for f in dataclasses.fields(HParams):
+        value = getattr(HParams(), f.name)
+        shown = "" if value in ("", []) else f"`{value}`"
+        expected.append((f.name, shown, f.metadata["help"]))
+    assert rows == expected
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_are_scripts_with_flags_they_know(command):
+    script, *arguments = shlex.split(command, comments=True)
+    assert (ROOT / script).is_file()
+    parse = dataset.demo.parse if script == "dataset/demo.py" else HParams().parse_argument
+    if "--help" not in arguments:
+        parse(arguments)
+
+
+def test_there_are_commands_to_check():
+    assert {command.split()[0] for command in COMMANDS} == {
+        *("dataset/demo.py", "feature_extraction.py", "train_test.py")
+    }
+
+
+def test_every_file_is_in_the_table():
+    named = set(re.findall(r"`([\w/]+\.py)`", README))
+    assert {path.name for path in ROOT.glob("*.py")} <= named
+    assert all((ROOT / name).is_file() for name in named)
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"make (demo|test|bench|lint)\b", README):
+        assert f"\n{target}: " in makefile

@@ -1,0 +1,240 @@
+import csv
+import dataclasses
+import json
+import random
+import re
+
+import numpy as np
+import pytest
+import torch
+from conftest import flags
+
+import train_test
+from checkpoint import load_checkpoint
+from data_manager import get_dataloader, normalization
+from hparams import UserError
+from model import build_model
+from train_test import HISTORY, Runner, device_name, find_device, main, set_seed
+
+
+def train(hparams, folder, **changed):
+    """Train by the script's main; returns its run folder and history."""
+    changed = {"run_path": str(folder), **changed}
+    main(flags(hparams, **changed))
+    with open(folder / "history.csv", encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def read_report(folder):
+    return json.loads((folder / "report.json").read_text(encoding="utf-8"))
+
+
+def test_the_tutorials_lines_are_printed(extracted, tmp_path, capsys):
+    train(extracted, tmp_path / "run")
+    out = capsys.readouterr().out
+    number = r"\d+\.\d{4}"
+    for line in (
+        r"Training on CPU\n",
+        rf"\[Epoch 1/2\] \[Train Loss: {number}\] \[Train Acc: {number}\] "
+        rf"\[Valid Loss: {number}\] \[Valid Acc: {number}\]\n",
+        r"Training Finished\nTest Accuracy: \d+\.\d\d%\nTest Track Accuracy: \d+\.\d\d% \(95% int",
+        r"Steps per epoch: 3\n\*\*\* fewer than 5 steps",
+    ):
+        assert re.search(line, out), f"{line} is not in\n{out}"
+
+
+def test_enough_steps_bring_no_warning(extracted, tmp_path, capsys):
+    train(extracted, tmp_path / "run", batch_size=4)
+    out = capsys.readouterr().out
+    assert "Steps per epoch: 6\n" in out
+    assert "fewer than" not in out
+
+
+def test_it_learns_and_reports_what_it_learned(extracted, tmp_path):
+    folder = tmp_path / "run"
+    train(extracted, folder, num_epochs=25, batch_size=4)
+    report = read_report(folder)
+    assert report["track_accuracy"] >= 5 / 6  # three tones an octave apart
+    assert sum(map(sum, report["confusion_matrix"])) == report["num_tracks"] == 6
+    low, high = report["track_interval"]
+    assert 0 <= low <= report["track_accuracy"] <= high <= 1
+    right = [row["genre"] == row["predicted"] for row in report["tracks"]]
+    assert sum(right) == report["correct_tracks"]
+    assert sum(report["tracks"][0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_run_folder_is_complete(extracted, tmp_path):
+    history = train(extracted, tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        *("hparams.json", "history.csv", "best.pt", "report.json"),
+        *("confusion_matrix.png", "learning_curves.png"),
+    }
+    assert history[0] == list(HISTORY)
+    assert len(history) == 3
+    settings = json.loads((tmp_path / "run/hparams.json").read_text(encoding="utf-8"))
+    assert settings["genres"] == ["classical", "jazz", "metal"]
+
+
+def test_the_weights_tested_are_the_best_on_valid(extracted, tmp_path):
+    history = train(extracted, tmp_path / "run", num_epochs=6, learning_rate=0.5)
+    losses = [float(row[3]) for row in history[1:]]
+    best = losses.index(min(losses))
+    assert best != len(losses) - 1, "the last epoch is the best: the test would prove nothing"
+    report = read_report(tmp_path / "run")
+    assert report["best_epoch"] == best + 1
+    checkpoint = load_checkpoint(tmp_path / "run/best.pt")
+    assert checkpoint["epoch"] == best + 1
+    runner = Runner(extracted)
+    runner.model.load_state_dict(checkpoint["model"])
+    _, valid_loader, test_loader = get_dataloader(extracted)
+    assert runner.run(valid_loader, "eval")[0] == pytest.approx(losses[best], abs=1e-6)
+    accuracy = runner.run(test_loader, "eval")[1]
+    assert accuracy == pytest.approx(report["chunk_accuracy"], abs=1e-6)
+
+
+def test_the_checkpoint_is_enough_to_predict(extracted, tmp_path):
+    train(extracted, tmp_path / "run")
+    checkpoint = load_checkpoint(tmp_path / "run/best.pt")
+    hparams = dataclasses.replace(extracted, **checkpoint["hparams"])
+    net = build_model(hparams)
+    net.load_state_dict(checkpoint["model"])
+    assert (checkpoint["mean"], checkpoint["std"]) == normalization(extracted)
+    raw = np.load(extracted.feature_folder() / "test/classical/classical.00006.npy")
+    x = torch.from_numpy((raw - checkpoint["mean"]) / checkpoint["std"]).float()
+    with torch.inference_mode():
+        by_hand = net.eval()(x).softmax(1).mean(0)
+    row = read_report(tmp_path / "run")["tracks"][0]
+    assert row["track"] == "classical/classical.00006.wav"
+    assert list(row["probabilities"].values()) == pytest.approx(by_hand.tolist(), abs=1e-5)
+
+
+def test_the_same_seed_gives_the_same_losses_and_another_others(extracted, tmp_path):
+    runs = [train(extracted, tmp_path / f"{i}", seed=seed) for i, seed in enumerate((5, 5, 6))]
+    assert runs[0] == runs[1]
+    assert all(a[1] != b[1] for a, b in zip(runs[0][1:], runs[2][1:], strict=True))
+
+
+def test_set_seed_seeds_every_generator():
+    draws = []
+    for _ in range(2):
+        set_seed(3)
+        draws.append((random.random(), np.random.rand(), torch.rand(1).item()))
+    assert draws[0] == draws[1]
+    assert torch.backends.cudnn.deterministic
+    assert not torch.backends.cudnn.benchmark
+
+
+def test_evaluation_changes_nothing_and_has_no_dropout(extracted):
+    set_seed(0)
+    runner = Runner(extracted)
+    _, valid_loader, _ = get_dataloader(extracted)
+    before = {name: value.clone() for name, value in runner.model.state_dict().items()}
+    first, second = (runner.run(valid_loader, "eval") for _ in range(2))
+    assert first == second
+    after = runner.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_training_changes_the_weights_and_means_run_over_chunks(extracted):
+    set_seed(0)
+    runner = Runner(dataclasses.replace(extracted, batch_size=7))
+    train_loader, valid_loader, _ = get_dataloader(dataclasses.replace(extracted, batch_size=7))
+    before = runner.model.conv0[0].weight.clone()
+    runner.run(train_loader, "train")
+    assert not torch.equal(before, runner.model.conv0[0].weight)
+    loss, accuracy = runner.run(valid_loader, "eval")
+    with torch.inference_mode():
+        logits = runner.model(valid_loader.dataset.x)
+    expected = torch.nn.functional.cross_entropy(logits, valid_loader.dataset.y).item()
+    assert loss == pytest.approx(expected, rel=1e-5)
+    assert accuracy == pytest.approx(
+        (logits.argmax(1) == valid_loader.dataset.y).float().mean().item()
+    )
+
+
+@pytest.mark.parametrize("batch_size", [23, 1])
+def test_a_last_batch_of_one_chunk_trains(extracted, batch_size):
+    hparams = dataclasses.replace(extracted, batch_size=batch_size)  # of 24 chunks
+    loss, _ = Runner(hparams).run(get_dataloader(hparams)[0], "train")
+    assert np.isfinite(loss)
+
+
+def test_an_unknown_mode_is_an_error(extracted):
+    with pytest.raises(ValueError, match="'test' must be 'train' or 'eval'"):
+        Runner(extracted).run([], "test")
+
+
+def test_optimizer_takes_momentum_and_weight_decay(extracted):
+    runner = Runner(dataclasses.replace(extracted, momentum=0.9, weight_decay=0.1))
+    group = runner.optimizer.param_groups[0]
+    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.01, 0.9, 0.1)
+
+
+def test_early_stop_waits_for_patience(extracted):
+    runner = Runner(dataclasses.replace(extracted, patience=2))
+    losses = [3.0, 2.0, 2.5, 2.0, 1.0]
+    stops = [runner.early_stop(loss, epoch) for epoch, loss in enumerate(losses, start=1)]
+    assert stops == [False, False, False, True, False]
+    assert runner.best_epoch == 5
+
+
+def test_early_stop_ends_a_run(extracted, tmp_path, capsys):
+    history = train(extracted, tmp_path / "run", num_epochs=60, patience=3, learning_rate=0.5)
+    assert len(history) - 1 < 60
+    assert "Early stop: no lower validation loss since epoch" in capsys.readouterr().out
+
+
+def test_a_diverging_run_is_stopped_with_a_remedy(extracted, tmp_path, capsys):
+    with pytest.raises(UserError, match="nothing was learned"):
+        train(extracted, tmp_path / "run", learning_rate=1e30, num_epochs=5)
+    assert "lower --learning_rate" in capsys.readouterr().out
+
+
+def test_runs_are_named_and_never_overwritten(extracted, monkeypatch, tmp_path):
+    monkeypatch.setattr(train_test.time, "strftime", lambda _: "20260102-030405")
+    for _ in range(2):
+        main(flags(extracted, num_epochs=1))
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "data-Baseline-20260102-030405",
+        "data-Baseline-20260102-030405-2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [(0, "CPU"), (1, "GPU:0"), (2, "GPU:1"), ("cpu", "CPU"), ("cuda", "GPU:0")]
+    + [("cuda:1", "GPU:1"), ("mps", "MPS")],
+)
+def test_device_names_are_the_tutorials(device, name):
+    assert device_name(device) == name
+
+
+def pretend_gpus(monkeypatch, count):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda i: f"Card{i}")
+
+
+def test_devices_where_there_are_two_gpus(monkeypatch):
+    pretend_gpus(monkeypatch, 2)
+    found = [str(find_device(d)) for d in (0, 1, 2, "cpu", "cuda", "cuda:1")]
+    assert found == ["cpu", "cuda:0", "cuda:1", "cpu", "cuda:0", "cuda:1"]
+    for absent in (3, "cuda:2"):
+        with pytest.raises(UserError, match=r"1 \(cuda:0, Card0\), 2 \(cuda:1, Card1\)"):
+            find_device(absent)
+
+
+def test_devices_where_there_is_no_gpu(monkeypatch, capsys):
+    pretend_gpus(monkeypatch, 0)
+    assert find_device(1).type == "cpu"
+    assert "*** device 1 is the first GPU" in capsys.readouterr().out
+    for absent in (2, "cuda", "cuda:0"):
+        with pytest.raises(UserError, match="GPUs present: none; 0 is the CPU"):
+            find_device(absent)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+def test_it_trains_on_a_gpu(extracted, tmp_path):
+    runs = [train(extracted, tmp_path / f"{i}", device="cuda") for i in range(2)]
+    assert runs[0] == runs[1]
+    assert read_report(tmp_path / "0")["device"] == "GPU:0"
