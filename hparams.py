@@ -41,7 +41,7 @@ class HParams:
 
     dataset_path: str = setting("./dataset/gtzan", "data", "folder of the data set")
     feature_path: str = setting(
-        "", "data", "folder of the features (unset: dataset/feature/<data set>-<settings>)"
+        "", "data", "folder of the features (unset: one for each data set and settings)"
     )
     genres: list[str] = setting([], "data", "classes to use (unset: all that the lists name)")
     num_workers: int = setting(0, "data", "processes that extract features (0: one a core)")
@@ -68,7 +68,7 @@ class HParams:
         0, "training", "epochs without a better validation loss before stopping (0: never)"
     )
     seed: int = setting(0, "training", "seed of every random draw")
-    run_path: str = setting("", "training", "folder of the run (unset: runs/<data>-<model>-<time>)")
+    run_path: str = setting("", "training", "folder of the run (unset: a new one in runs)")
 
     def parse_argument(self, argv=None):
         """Settings with the flags of `argv` (default: the command line) over these, validated.

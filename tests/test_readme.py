@@ -15,7 +15,7 @@ COMMANDS = re.findall(r"^    (?:\S*python3?) (\S+\.py.*)$", README, re.MULTILINE
 
 
 def test_the_flags_table_is_the_settings():
-    rows = re.findall(r"^\| \w* \| `--(\w+)` \| (.*?) \| (.*) \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| *\w* \| `--(\w+)` \| (.*?) \| (.*) \|$", README, re.MULTILINE)
     expected = []
     for f in dataclasses.fields(HParams):
         value = getattr(HParams(), f.name)
