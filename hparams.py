@@ -223,6 +223,8 @@ def unknown_flag(flag, settings):
 
 def run_script(main):
     """Run a script's `main`; what its user can put right is one message and exit status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a console may lack letters of a path
     try:
         sys.exit(main())
     except UserError as error:

@@ -19,8 +19,11 @@ def count_cores():
     return os.cpu_count() or 1
 
 
-def start_worker():
-    """Set a new process up: one BLAS thread, and Ctrl-C left to the parent."""
+def start_worker(function):
+    """Set a new process up: Ctrl-C left to the parent, and one BLAS thread.
+
+    Taking `function` has loaded its module by now, and so the BLAS that is limited.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threadpool_limits(1)
 
@@ -40,7 +43,7 @@ def run_jobs(function, jobs, num_workers=0, label=""):
         return
     spawn = multiprocessing.get_context("spawn")
     few = max(1, min(16, len(jobs) // (4 * workers)))
-    with ProcessPoolExecutor(workers, spawn, start_worker) as pool:
+    with ProcessPoolExecutor(workers, spawn, start_worker, (function,)) as pool:
         try:
             yield from tqdm(pool.map(function, jobs, chunksize=few), **bar)
         except BrokenProcessPool as error:

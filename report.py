@@ -9,6 +9,7 @@ matplotlib.use("Agg")  # pictures go to files: no display is needed
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import font_manager
+from matplotlib.ticker import MaxNLocator
 
 from manifest import write_atomic
 
@@ -17,29 +18,46 @@ HANGUL_FONTS = {"Malgun Gothic", "Apple SD Gothic Neo", "NanumGothic", "Noto San
 
 def format_report(report):
     """Precision, recall and F1 of each genre, and the confusion matrix, as text."""
-    genres = list(report["per_genre"])
-    width = max(map(len, [*genres, "genre"]))
-    lines = [f"{'genre':{width}}  precision  recall    f1  tracks"]
-    for genre, row in report["per_genre"].items():
+    numbered = [f"{i:2d} {genre}" for i, genre in enumerate(report["per_genre"], start=1)]
+    width = max(map(len, numbered))
+    lines = [f"{'   genre':{width}}  precision  recall    f1  tracks"]
+    for genre, row in zip(numbered, report["per_genre"].values()):
         lines.append(
             f"{genre:{width}}  {row['precision']:9.2f}  {row['recall']:6.2f}  {row['f1']:4.2f}"
             f"  {row['tracks']:6d}"
         )
-    cell = max(4, *(len(genre) + 1 for genre in genres))
-    lines += ["", "Confusion matrix (tracks; row: true genre, column: predicted)"]
-    lines.append(" " * width + "".join(f"{genre:>{cell}}" for genre in genres))
-    for genre, row in zip(genres, report["confusion_matrix"]):
-        lines.append(f"{genre:{width}}" + "".join(f"{count:{cell}d}" for count in row))
+    lines += ["", "Confusion matrix (tracks; row: true genre, column: number of the predicted)"]
+    lines.append(" " * width + "".join(f"{i:5d}" for i in range(1, len(numbered) + 1)))
+    for genre, row in zip(numbered, report["confusion_matrix"]):
+        lines.append(f"{genre:{width}}" + "".join(f"{count or '.':>5}" for count in row))
     return "\n".join(lines)
 
 
+def format_result(report):
+    """The tutorial's last line, and below it the score by track with its 95 % interval."""
+    low, high = report["track_interval"]
+    return (
+        f"Test Accuracy: {100 * report['chunk_accuracy']:.2f}%\n"
+        f"Test Track Accuracy: {100 * report['track_accuracy']:.2f}% "
+        f"(95% interval {100 * low:.2f}% to {100 * high:.2f}%; "
+        f"{report['correct_tracks']} of {report['num_tracks']} tracks, "
+        f"weights of epoch {report['best_epoch']})"
+    )
+
+
 def write_report(folder, report, history):
-    """Write `report.json`, `confusion_matrix.png` and `learning_curves.png` into a run folder."""
-    text = json.dumps(report, indent=1, ensure_ascii=False)
-    write_atomic(folder / "report.json", lambda file: file.write(text.encode()))
+    """Write the report as text and as JSON, and its pictures, into a run folder; returns the text.
+
+    `history` has the rows of `history.csv`.
+    """
+    text = f"{format_result(report)}\n\n{format_report(report)}\n"
+    write_atomic(folder / "report.txt", lambda file: file.write(text.encode()))
+    data = json.dumps(report, indent=1, ensure_ascii=False)
+    write_atomic(folder / "report.json", lambda file: file.write(data.encode()))
     matrix, genres = np.array(report["confusion_matrix"]), list(report["per_genre"])
     save_picture(folder / "confusion_matrix.png", plot_confusion_matrix, matrix, genres)
     save_picture(folder / "learning_curves.png", plot_learning_curves, history)
+    return text
 
 
 def save_picture(path, plot, *data):
@@ -77,12 +95,15 @@ def plot_learning_curves(history):
     """A figure of loss and accuracy by epoch, from rows of `history.csv`; the best is marked."""
     epochs = [row["epoch"] for row in history]
     best = min(history, key=lambda row: row["valid_loss"])["epoch"]
+    marker = "." if len(epochs) < 20 else None
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for ax, key, label in zip(axes, ("loss", "acc"), ("loss (nats)", "chunk accuracy")):
         for split, style in (("train", "-"), ("valid", "--")):
-            ax.plot(epochs, [row[f"{split}_{key}"] for row in history], style, label=split)
+            values = [row[f"{split}_{key}"] for row in history]
+            ax.plot(epochs, values, style, marker=marker, label=split)
         ax.axvline(best, color="gray", linewidth=0.8, label=f"tested (epoch {best})")
         ax.set(xlabel="epoch", ylabel=label)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=0.3)
         ax.legend()
     axes[1].set_ylim(0, 1)

@@ -4,7 +4,8 @@
     python train_test.py --dataset_path dataset/demo --model Baseline --seed 1
 
 The weights of the epoch with the lowest validation loss are tested, once, at the end. Everything
-about the run is in its folder: hparams.json, history.csv, best.pt, report.json, two pictures.
+about the run is in its folder: hparams.json, history.csv, best.pt, report.txt, report.json and two
+pictures.
 """
 
 import csv
@@ -268,19 +269,6 @@ def list_predictions(probabilities, data, genres):
     ]
 
 
-def print_result(report):
-    """The tutorial's last line, and below it the score by track."""
-    low, high = report["track_interval"]
-    print("Training Finished")
-    print(f"Test Accuracy: {100 * report['chunk_accuracy']:.2f}%")
-    print(
-        f"Test Track Accuracy: {100 * report['track_accuracy']:.2f}% "
-        f"(95% interval {100 * low:.2f}% to {100 * high:.2f}%; "
-        f"{report['correct_tracks']} of {report['num_tracks']} tracks, "
-        f"weights of epoch {report['best_epoch']})"
-    )
-
-
 def main(argv=None):
     """Train, test and report."""
     hparams = choose_genres(HParams().parse_argument(argv))
@@ -293,12 +281,12 @@ def main(argv=None):
     print("Training on " + device_name(str(runner.device)))
     history = train(runner, train_loader, valid_loader, folder, hparams)
     report = test(runner, test_loader, folder, hparams)
-    print_result(report)
+    print("Training Finished")
 
-    from report import format_report, write_report  # matplotlib: not before training has begun
+    from report import write_report  # matplotlib takes a second to load: not before training
 
-    write_report(folder, report, history)
-    print(f"\n{format_report(report)}\n\nRun folder: {folder}")
+    print(write_report(folder, report, history))
+    print(f"Run folder: {folder}")
 
 
 if __name__ == "__main__":

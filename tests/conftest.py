@@ -1,6 +1,7 @@
 """A tiny data set of synthesized tracks, and settings as small."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -90,10 +91,13 @@ def extracted(settings):
     return settings
 
 
-def run(script, *arguments, cwd):
+def run(script, *arguments, cwd, **variables):
     """Run a script as its user does; returns what it printed and its status."""
+    environment = {"PYTHONIOENCODING": "utf-8", **os.environ, **variables}
     command = [sys.executable, str(ROOT / script), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, encoding="utf-8", timeout=170)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, encoding="utf-8", timeout=170
+    )
 
 
 def esc10():

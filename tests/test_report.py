@@ -15,14 +15,16 @@ HISTORY = [
 
 
 def some_report():
-    return score(np.eye(3)[[0, 1, 1, 2]], np.array([0, 1, 2, 2]), np.arange(4), GENRES)
+    scores = score(np.eye(3)[[0, 1, 1, 2]], np.array([0, 1, 2, 2]), np.arange(4), GENRES)
+    return scores | {"best_epoch": 2}
 
 
 def test_text_shows_every_genre_and_count():
     lines = format_report(some_report()).splitlines()
-    assert lines[1].split() == ["classical", "1.00", "1.00", "1.00", "1"]
-    assert lines[3].split() == ["pop", "1.00", "0.50", "0.67", "2"]
-    assert lines[-1].split() == ["pop", "0", "1", "1"]
+    assert lines[1].split() == ["1", "classical", "1.00", "1.00", "1.00", "1"]
+    assert lines[3].split() == ["3", "pop", "1.00", "0.50", "0.67", "2"]
+    assert lines[-1].split() == ["3", "pop", ".", "1", "1"]
+    assert max(map(len, lines)) < 80
 
 
 def test_files_are_written_whole(tmp_path, recwarn):
@@ -34,7 +36,12 @@ def test_files_are_written_whole(tmp_path, recwarn):
         picture = matplotlib.image.imread(tmp_path / name)
         assert picture.shape[0] > 300
         assert picture[..., :3].std() > 0.05  # something is drawn
-    assert len(list(tmp_path.iterdir())) == 3
+    text = (tmp_path / "report.txt").read_text(encoding="utf-8")
+    assert text.startswith(
+        "Test Accuracy: 75.00%\nTest Track Accuracy: 75.00% (95% interval 30.06%"
+    )
+    assert format_report(some_report()) in text
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_confusion_matrix_shows_the_counts():

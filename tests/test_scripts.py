@@ -62,6 +62,13 @@ def test_a_gpu_that_is_not_there_is_an_error(extracted):
     assert "error: --device cuda:99 is not here. GPUs present: " in done.stderr
 
 
+def test_a_console_without_hangul_shows_the_message(tmp_path):
+    words = ("--dataset_path", "없는 데이터")
+    done = run("feature_extraction.py", *words, cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 1
+    assert r"no data set at \uc5c6" in done.stderr
+
+
 def test_an_unwritable_place_is_a_message(settings, data_set):
     (data_set.parent / "taken").write_text("a file", encoding="utf-8")
     done = run("feature_extraction.py", *flags(settings, feature_path="taken"), cwd=".")

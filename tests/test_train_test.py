@@ -67,7 +67,7 @@ def test_the_run_folder_is_complete(extracted, tmp_path):
     history = train(extracted, tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
-        *("hparams.json", "history.csv", "best.pt", "report.json"),
+        *("hparams.json", "history.csv", "best.pt", "report.txt", "report.json"),
         *("confusion_matrix.png", "learning_curves.png"),
     }
     assert history[0] == list(HISTORY)
