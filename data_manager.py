@@ -98,8 +98,15 @@ def list_tracks(set_name, hparams):
         raise UserError(f"{set_name!r} is no split: it must be one of {', '.join(SPLITS)}")
     if not hparams.genres:
         hparams = choose_genres(hparams)
-    entries = check_manifest(hparams)["tracks"]
-    return [make_track(set_name, name, entries, hparams) for name in load_lists(hparams)[set_name]]
+    manifest = check_manifest(hparams)
+    skipped = set(manifest["skipped"])
+    names = load_lists(hparams)[set_name]
+    names = [name for name in names if feature_file(set_name, name) not in skipped]
+    if not names:
+        raise UserError(
+            f"every track of the {set_name} split was skipped: repair some or list others"
+        )
+    return [make_track(set_name, name, manifest["tracks"], hparams) for name in names]
 
 
 def check_manifest(hparams):

@@ -23,7 +23,15 @@ import soundfile
 import soxr
 
 from hparams import HParams, UserError, run_script
-from manifest import feature_file, present_tracks, source_state, write_atomic, write_manifest
+from manifest import (
+    Journal,
+    feature_file,
+    kept_length,
+    present_tracks,
+    source_state,
+    write_atomic,
+    write_manifest,
+)
 from parallel import run_jobs
 
 SPLITS = ("train", "valid", "test")
@@ -197,14 +205,6 @@ def resize_array(array, length):
     return resized
 
 
-def kept_length(frames, hparams):
-    """Rows stored of a track of `frames`: whole chunks of feature_length, or of the track if 0."""
-    chunk = hparams.chunk_length
-    if hparams.feature_length:
-        return hparams.feature_length // chunk * chunk
-    return -(-frames // chunk) * chunk
-
-
 def extract_track(job):
     """Extract one track: (split, file name, hparams) to its manifest entry, or why it cannot be."""
     split, file_name, hparams = job
@@ -246,7 +246,6 @@ def check_space(jobs, hparams):
         rows = sum(kept_length(estimate_frames(name, hparams), hparams) for _, name, _ in jobs)
     megabytes = rows * hparams.num_mels * 4 / 1e6
     folder = hparams.feature_folder()
-    folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free / 1e6
     print(f"{len(jobs)} tracks to extract, {megabytes:.1f} MB on disk: {folder}")
     if megabytes > free:
@@ -290,39 +289,61 @@ def main(argv=None):
     lists = load_lists(hparams)
     print_lengths(hparams)
     warn_of_empty_mels(hparams)
-    tracks = present_tracks(hparams)
-    jobs = [
-        (split, name, hparams)
-        for split in SPLITS
-        for name in lists[split]
-        if feature_file(split, name) not in tracks
-    ]
-    return extract(jobs, tracks, hparams)
+    with Journal(hparams.feature_folder()) as journal:
+        tracks = present_tracks(journal, hparams)
+        jobs = [
+            (split, name, hparams)
+            for split in SPLITS
+            for name in lists[split]
+            if feature_file(split, name) not in tracks
+        ]
+        if jobs:
+            check_space(jobs, hparams)
+        else:
+            print(f"nothing to extract: all features are at {journal.folder}")
+        broken = extract(jobs, tracks, journal, hparams)
+    return report_broken(broken, lists, hparams)
 
 
-def extract(jobs, tracks, hparams):
-    """Extract `jobs`, add them to `tracks` (manifest key to entry), write the manifest."""
-    began, listed = time.monotonic(), len(jobs)
-    check_space(jobs, hparams)
+def extract(jobs, tracks, journal, hparams):
+    """Extract `jobs`, add them to `tracks` (manifest key to entry), write the manifest.
+
+    Returns the tracks that could not be read, manifest key to reason.
+    """
+    began, before, broken = time.monotonic(), len(tracks), {}
     write_manifest(hparams, tracks)  # before the first file: no stale entry outlives its features
-    broken = []
-    try:
-        for job, result in zip(jobs, run_jobs(extract_track, jobs, hparams.num_workers, "Extract")):
-            if isinstance(result, dict):
-                tracks[feature_file(*job[:2])] = result
-            else:
-                broken.append(result)
-    finally:
-        write_manifest(hparams, tracks)
-    for reason in broken:
-        print(f"broken: {reason}", file=sys.stderr)
-    if broken:
-        print("the same command extracts what is left, once that is put right", file=sys.stderr)
+    journal.begin(hparams.feature_settings())
+    for job, result in zip(jobs, run_jobs(extract_track, jobs, hparams.num_workers, "Extract")):
+        key = feature_file(*job[:2])
+        if isinstance(result, str):
+            broken[key] = result
+        else:
+            tracks[key] = result
+            journal.add(key, result)
+    write_manifest(hparams, tracks, broken if hparams.skip_broken else ())
+    journal.end()
     print(
-        f"{listed - len(broken)} tracks extracted in {time.monotonic() - began:.1f} s, "
-        f"{len(tracks) - listed + len(broken)} there before, {len(broken)} broken"
+        f"{len(tracks) - before} tracks extracted in {time.monotonic() - began:.1f} s, "
+        f"{before} there before, {len(broken)} broken"
     )
-    return 1 if broken else 0
+    return broken
+
+
+def report_broken(broken, lists, hparams):
+    """Name the broken tracks (manifest key to reason) and what to do; returns the exit status."""
+    for reason in broken.values():
+        print(f"broken: {reason}", file=sys.stderr)
+    if broken and not hparams.skip_broken:
+        print(
+            "the same command extracts what is left, once that is put right; "
+            "with --skip_broken training leaves these tracks out",
+            file=sys.stderr,
+        )
+        return 1
+    for split in SPLITS if broken else ():
+        lost = sum(feature_file(split, name) in broken for name in lists[split])
+        print(f"{split}: {lost} of {len(lists[split])} tracks left out")
+    return 0
 
 
 if __name__ == "__main__":

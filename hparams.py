@@ -45,6 +45,7 @@ class HParams:
     )
     genres: list[str] = setting([], "data", "classes to use (unset: all that the lists name)")
     num_workers: int = setting(0, "data", "processes that extract features (0: one a core)")
+    skip_broken: bool = setting(False, "data", "leave tracks out that cannot be read")
 
     sample_rate: int = setting(22050, "feature", "samples a second, after resampling")
     fft_size: int = setting(1024, "feature", "samples of one Fourier transform (n_fft)")
@@ -143,8 +144,15 @@ class HParams:
         for f in in_group(*groups):
             value = getattr(self, f.name)
             if value != getattr(hparams, f.name):
-                words += [f"--{f.name}", *(value if isinstance(value, list) else [str(value)])]
+                words += flag_words(f.name, value)
         return shlex.join(words)
+
+
+def flag_words(name, value):
+    """A setting as the words of a command line."""
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    return [f"--{name}", *(value if isinstance(value, list) else [str(value)])]
 
 
 POSITIVE = [

@@ -3,7 +3,8 @@
 The manifest holds the settings that shaped the features and their fingerprint, the versions of the
 libraries, and per track, by the path of its features below the folder: `source` (its line in the
 list), `size` and `mtime_ns` of that file, `frames` (real ones, not padding), `hash` of them, and
-their `sum`, `sum_of_squares` and `count` of values, from which normalization is combined.
+their `sum`, `sum_of_squares` and `count` of values, from which normalization is combined. `skipped`
+names the tracks left out by --skip_broken.
 """
 
 import json
@@ -12,10 +13,21 @@ import platform
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+from filelock import FileLock, Timeout
+
 from hparams import UserError
 
 MANIFEST = "features.json"
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr")
+
+
+def kept_length(frames, hparams):
+    """Rows stored of a track of `frames`: whole chunks of feature_length, or of the track if 0."""
+    chunk = hparams.chunk_length
+    if hparams.feature_length:
+        return hparams.feature_length // chunk * chunk
+    return -(-frames // chunk) * chunk
 
 
 def feature_file(split, file_name):
@@ -51,13 +63,16 @@ def read_manifest(folder):
         return None
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        return {key: manifest[key] for key in ("settings", "versions", "tracks")}
+        return {key: manifest[key] for key in ("settings", "skipped", "tracks")}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged: delete it and extract the features again") from error
 
 
-def write_manifest(hparams, tracks):
-    """Write the manifest of `tracks` (key to entry), sorted, with the settings and versions."""
+def write_manifest(hparams, tracks, skipped=()):
+    """Write the manifest of `tracks` (key to entry), sorted, with the settings and versions.
+
+    `skipped` are the keys of tracks that could not be read, which training is to leave out.
+    """
     manifest = {
         "settings": hparams.feature_settings(),
         "fingerprint": hparams.fingerprint(),
@@ -65,6 +80,7 @@ def write_manifest(hparams, tracks):
             "python": platform.python_version(),
             **{name: version(name) for name in LIBRARIES},
         },
+        "skipped": sorted(skipped),
         "tracks": dict(sorted(tracks.items())),
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False)
@@ -72,19 +88,19 @@ def write_manifest(hparams, tracks):
     write_atomic(path, lambda file: file.write(text.encode()))
 
 
-def present_tracks(hparams):
+def present_tracks(journal, hparams):
     """Manifest entries of features already there with these settings, the source unchanged."""
     folder = hparams.feature_folder()
     manifest = read_manifest(folder)
-    if manifest is None:
-        return {}
-    if manifest["settings"] != hparams.feature_settings():
+    tracks = journal.read(hparams.feature_settings())
+    if manifest and manifest["settings"] == hparams.feature_settings():
+        tracks = manifest["tracks"] | tracks
+    elif manifest:
         print(f"{folder} holds features of other settings: they are replaced")
-        return {}
     return {
         key: entry
-        for key, entry in manifest["tracks"].items()
-        if (folder / key).is_file() and is_current(entry, hparams)
+        for key, entry in tracks.items()
+        if is_whole(folder / key, entry, hparams) and is_current(entry, hparams)
     }
 
 
@@ -95,3 +111,72 @@ def is_current(entry, hparams):
     """
     source = Path(hparams.dataset_path, entry["source"])
     return not source.is_file() or source_state(source).items() <= entry.items()
+
+
+def is_whole(path, entry, hparams):
+    """Whether a feature file has the size that its manifest entry tells, told from its header."""
+    try:
+        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+    except (OSError, ValueError, EOFError):
+        return False
+    rows = kept_length(entry["frames"], hparams)
+    return shape == (rows // hparams.chunk_length, hparams.chunk_length, hparams.num_mels)
+
+
+class Journal:
+    """Tracks as they are finished, a line each, until the manifest is written.
+
+    A killed extraction leaves it behind, and the next one goes on from there. Inside `with` no
+    other extraction can write to the folder: that raises `UserError`.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.path = folder / "features.jsonl"
+        self.lock = FileLock(folder / "features.lock")
+
+    def __enter__(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UserError(
+                f"another extraction is writing to {self.folder}: wait for its end, "
+                "or pass another --feature_path"
+            ) from error
+        return self
+
+    def __exit__(self, *error):
+        self.lock.release()
+
+    def begin(self, settings):
+        """Start an empty journal of features with these settings."""
+        write_atomic(self.path, lambda file: file.write(journal_line(settings)))
+
+    def add(self, key, entry):
+        """Note a finished track."""
+        with open(self.path, "ab") as file:
+            file.write(journal_line([key, entry]))
+
+    def end(self):
+        """Remove the journal: the manifest holds it all now."""
+        self.path.unlink()
+
+    def read(self, settings):
+        """Manifest entries of the tracks that a killed extraction with these settings finished.
+
+        The line that was being written when it was killed is left out.
+        """
+        if not self.path.is_file():
+            return {}
+        lines = self.path.read_bytes().split(b"\n")[:-1]
+        try:
+            first, *tracks = map(json.loads, lines)
+            return dict(tracks) if first == settings else {}
+        except ValueError:
+            return {}
+
+
+def journal_line(value):
+    """A value as a line of the journal."""
+    return json.dumps(value).encode() + b"\n"

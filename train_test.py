@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from checkpoint import load_checkpoint, save_checkpoint
-from data_manager import choose_genres, get_dataloader, normalization
+from data_manager import get_dataloader, normalization
+from feature_extraction import choose_genres, load_lists
 from hparams import HParams, UserError, run_script
 from manifest import write_atomic
 from metrics import average_by_track, score
@@ -168,10 +169,12 @@ def make_run_folder(hparams):
     return folder
 
 
-def print_sizes(runner, loaders):
+def print_sizes(runner, loaders, hparams):
     """Say what is trained on what, and warn of too few steps an epoch to learn much."""
-    for split, loader in zip(("Train", "Valid", "Test"), loaders):
-        print(f"{split}: {len(loader.dataset.names)} tracks, {len(loader.dataset)} chunks")
+    for (split, listed), loader in zip(load_lists(hparams).items(), loaders):
+        used = len(loader.dataset.names)
+        skipped = f" ({len(listed) - used} skipped as broken)" if used < len(listed) else ""
+        print(f"{split.capitalize()}: {used} tracks{skipped}, {len(loader.dataset)} chunks")
     print(f"Parameters: {count_parameters(runner.model):,}")
     steps = len(loaders[0])
     print(f"Steps per epoch: {steps}")
@@ -275,7 +278,7 @@ def main(argv=None):
     set_seed(hparams.seed)
     loaders = train_loader, valid_loader, test_loader = get_dataloader(hparams)
     runner = Runner(hparams)
-    print_sizes(runner, loaders)
+    print_sizes(runner, loaders, hparams)
     folder = make_run_folder(hparams)
 
     print("Training on " + device_name(str(runner.device)))

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from feature_extraction import main as extract_main
-from hparams import HParams
+from hparams import HParams, flag_words
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 8000
@@ -80,7 +80,7 @@ def flags(hparams, **changed):
     """Settings as a command line."""
     words = []
     for name, value in dataclasses.replace(hparams, **changed).to_dict().items():
-        words += [f"--{name}", *(value if isinstance(value, list) else [str(value)])]
+        words += flag_words(name, value)
     return words
 
 

@@ -92,6 +92,25 @@ def test_broken_tracks_are_all_named_and_the_others_extracted(settings, data_set
         get_dataloader(settings)
 
 
+def test_broken_tracks_can_be_skipped(settings, data_set, tmp_path, capsys):
+    (data_set / "jazz/jazz.00001.wav").write_text("no sound", encoding="utf-8")
+    assert extract_main(flags(settings, skip_broken=True)) == 0
+    captured = capsys.readouterr()
+    assert "jazz.00001.wav cannot be read" in captured.err
+    assert "train: 1 of 12 tracks left out\nvalid: 0 of 6" in captured.out
+    train_test.main(flags(settings, num_epochs=1, run_path=str(tmp_path / "run")))
+    assert "Train: 11 tracks (1 skipped as broken), 22 chunks" in capsys.readouterr().out
+    assert extract_main(flags(settings)) == 1  # without the flag it is an error again
+
+
+def test_a_split_of_broken_tracks_alone(settings, data_set):
+    for path in data_set.glob("*/*.0000[67].wav"):
+        path.write_bytes(b"")
+    assert extract_main(flags(settings, skip_broken=True)) == 0
+    with pytest.raises(UserError, match="every track of the test split was skipped"):
+        get_dataloader(settings)
+
+
 def test_a_format_that_is_not_read_gets_the_line_that_converts_it(settings, data_set, capsys):
     (data_set / "jazz/my song.m4a").write_bytes(b"\0\0\0\x20ftypM4A \0\0\0\0")
     with open(data_set / "train_list.txt", "a", encoding="utf-8") as file:

@@ -195,7 +195,9 @@ def test_a_full_disk_stops_it_before_it_starts(settings, monkeypatch):
 def test_a_second_run_extracts_only_what_changed(extracted, data_set, capsys):
     capsys.readouterr()
     main(flags(extracted))
-    assert "0 tracks extracted" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "nothing to extract" in out
+    assert "0 tracks extracted" in out
     soundfile.write(data_set / "jazz/jazz.00000.wav", sine(1000, 2.1), 8000)
     main(flags(extracted))
     assert "1 tracks extracted" in capsys.readouterr().out
