@@ -4,6 +4,7 @@ The manifest says how much of each track is real: a chunk counts, in training an
 least half of it is, or when it is the first of a shorter track. Order is that of the lists.
 """
 
+import dataclasses
 import math
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from feature_extraction import SPLITS, choose_genres, genre_of, load_lists
+from feature_extraction import SPLITS, choose_genres, genre_of, load_lists, named_genres
 from hparams import UserError
 from manifest import feature_file, is_current, read_manifest
 
@@ -30,14 +31,16 @@ class GTZANDataset(Dataset):
     """Chunks in memory: x (chunks, frames, bins), y (chunks,).
 
     An index may be one number or a list of them, for a whole batch at once. `tracks` (chunks,)
-    tells which of `names` each chunk was cut from.
+    tells which of `names` each chunk was cut from, `normalization` the mean and standard deviation
+    that x was normalized by.
     """
 
-    def __init__(self, x, y, tracks=None, names=()):
+    def __init__(self, x, y, tracks=None, names=(), normalization=(0.0, 1.0)):
         self.x = x
         self.y = y
         self.tracks = tracks
         self.names = list(names)
+        self.normalization = normalization
 
     def __getitem__(self, index):
         return self.x[index], self.y[index]
@@ -112,28 +115,35 @@ def list_tracks(set_name, hparams):
 def check_manifest(hparams):
     """The manifest of the features in use, if they have the settings in use."""
     folder = hparams.feature_folder()
-    command = hparams.command("feature_extraction.py", "data", "feature")
     manifest = read_manifest(folder)
     if manifest is None:
-        raise UserError(f"no features at {folder}: run `{command}`")
+        raise UserError(f"no features at {folder}: run `{extraction_command(hparams)}`")
     now, then = hparams.feature_settings(), manifest["settings"]
     if now != then:
         differing = [name for name in now | then if now.get(name) != then.get(name)]
         shown = ", ".join(f"{n} {then.get(n)} (now {now.get(n)})" for n in differing)
         raise UserError(
-            f"the features at {folder} have other settings: {shown}; pass those, or run `{command}`"
+            f"the features at {folder} have other settings: {shown}; pass those, or run "
+            f"`{extraction_command(hparams)}`"
         )
     return manifest
+
+
+def extraction_command(hparams):
+    """The command that extracts the features in use."""
+    if sorted(hparams.genres) == named_genres(hparams):
+        hparams = dataclasses.replace(hparams, genres=[])
+    return hparams.command("feature_extraction.py", "data", "feature")
 
 
 def make_track(set_name, name, entries, hparams):
     """The `Track` of a listed file. Raises `UserError` where it has no up-to-date features."""
     key = feature_file(set_name, name)
-    command = hparams.command("feature_extraction.py", "data", "feature")
     entry = entries.get(key)
     if entry is None or entry["source"] != name:
-        raise UserError(f"no features of {name} ({set_name}): run `{command}`")
+        raise UserError(f"no features of {name} ({set_name}): run `{extraction_command(hparams)}`")
     if not is_current(entry, hparams):
+        command = extraction_command(hparams)
         raise UserError(f"{name} has changed since its features were extracted: run `{command}`")
     stored = math.ceil(entry["frames"] / hparams.chunk_length)
     chunks = counted_chunks(entry["frames"], stored, hparams)
@@ -172,12 +182,12 @@ def stack(tracks, hparams):
     return x, y
 
 
-def normalization(hparams):
-    """Mean and standard deviation of the train split, over the real frames of its tracks.
+def fit_normalizer(tracks):
+    """Mean and standard deviation over the real frames of `Track`s.
 
-    Combined from the sums in the manifest: no feature is read. A constant split gives deviation 1.
+    Combined from the sums in the manifest: no feature is read. Constant features give deviation 1.
     """
-    entries = [track.entry for track in list_tracks("train", hparams)]
+    entries = [track.entry for track in tracks]
     count = sum(entry["count"] for entry in entries)
     mean = math.fsum(entry["sum"] for entry in entries) / count
     variance = math.fsum(entry["sum_of_squares"] for entry in entries) / count - mean**2
@@ -192,18 +202,23 @@ def get_dataloader(hparams):
     """
     if not hparams.genres:
         hparams = choose_genres(hparams)
-    mean, std = normalization(hparams)
-    return tuple(make_loader(set_name, mean, std, hparams) for set_name in SPLITS)
+    splits = {set_name: list_tracks(set_name, hparams) for set_name in SPLITS}
+    normalization = fit_normalizer(splits["train"])
+    seeds = {"train": hparams.seed}
+    return tuple(
+        make_loader(tracks, normalization, seeds.get(set_name), hparams)
+        for set_name, tracks in splits.items()
+    )
 
 
-def make_loader(set_name, mean, std, hparams):
-    """The loader of one split."""
-    tracks = list_tracks(set_name, hparams)
+def make_loader(tracks, normalization, seed, hparams):
+    """The loader of a split's `Track`s, shuffled where a seed is given."""
+    mean, std = normalization
     x, y = stack(tracks, hparams)
     x -= mean
     x /= std
     owner = np.repeat(np.arange(len(tracks)), [track.chunks for track in tracks])
     names = [track.name for track in tracks]
-    dataset = GTZANDataset(torch.from_numpy(x), torch.from_numpy(y), owner, names)
-    seed = hparams.seed if set_name == "train" else None
+    x, y = torch.from_numpy(x), torch.from_numpy(y)
+    dataset = GTZANDataset(x, y, owner, names, normalization)
     return DataLoader(dataset, None, sampler=Batches(len(dataset), hparams.batch_size, seed))

@@ -12,9 +12,11 @@ Arrays: waveform (samples,) float32 mono in [-1, 1]; feature (frames, bins), tim
 import dataclasses
 import functools
 import hashlib
+import re
 import shutil
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,9 @@ from manifest import (
 from parallel import run_jobs
 
 SPLITS = ("train", "valid", "test")
+LINE = re.compile(r"[^/.,:-][^/,:]*/(?!\.\.?$)[^/]+")
+UNREADABLE = (soundfile.SoundFileError, RuntimeError, TypeError)  # TypeError: headerless .raw
+BLOCK = 2048  # frames transformed at once, so that an hour of audio takes no more memory than one
 
 
 def load_list(list_name, hparams):
@@ -56,16 +61,18 @@ def load_list(list_name, hparams):
             'see the section "Your own data set" of README.md'
         )
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from error
     file_names = [line.strip().replace("\\", "/") for line in lines if line.strip()]
     if not file_names:
         raise UserError(f"{path} is empty: it must name at least one genre/track.wav")
     for name in file_names:
-        parts = name.split("/")
-        if len(parts) != 2 or ".." in parts or "" in parts or ":" in parts[0]:
-            raise UserError(f"{path}: the line {name!r} is not of the form genre/track.wav")
+        if not LINE.fullmatch(name):
+            raise UserError(
+                f"{path}: the line {name!r} is not of the form genre/track.wav "
+                "(a genre neither begins with . or - nor holds a comma or a colon)"
+            )
     return file_names
 
 
@@ -78,11 +85,12 @@ def load_lists(hparams):
     seen = {}
     for split, names in lists.items():
         for name in names:
-            where, stem = f"{name} ({split}_list.txt)", feature_file("", name)
-            if stem in seen:
+            where = f"{name} ({split}_list.txt)"
+            stem = unicodedata.normalize("NFC", feature_file("", name)).casefold()
+            if stem in seen:  # one file, on disks that tell no case apart
                 raise UserError(
-                    f"{seen[stem]} and {where} would share one feature file, {stem}: "
-                    "a track stands in one split, once; take one line out"
+                    f"{seen[stem]} and {where} would share one feature file: "
+                    "a track stands in one split, once; take one line out or rename it"
                 )
             seen[stem] = where
     if hparams.genres:
@@ -96,6 +104,12 @@ def genre_of(file_name):
     return file_name.split("/")[0]
 
 
+def named_genres(hparams):
+    """The genres that the lists of the data set name, sorted."""
+    lists = load_lists(dataclasses.replace(hparams, genres=[]))
+    return sorted({genre_of(name) for names in lists.values() for name in names})
+
+
 def choose_genres(hparams):
     """`hparams` with its genres filled in: those given, else all that the lists name, sorted.
 
@@ -103,8 +117,7 @@ def choose_genres(hparams):
     """
     every = load_lists(dataclasses.replace(hparams, genres=[]))
     present = sorted({genre_of(name) for name in every["train"]})
-    named = sorted({genre_of(name) for names in every.values() for name in names})
-    genres = hparams.genres or named
+    genres = hparams.genres or named_genres(hparams)
     without = [genre for genre in genres if genre not in present]
     if without:
         raise UserError(
@@ -132,8 +145,9 @@ def load_audio(path, hparams):
         raise UserError(f"{path} is missing: put it there or take its line out of the list")
     try:
         y, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise UserError(f"{path} cannot be read ({error.error_string}): {remedy(path)}") from error
+    except UNREADABLE as error:
+        reason = getattr(error, "error_string", error)
+        raise UserError(f"{path} cannot be read ({reason}): {remedy(path)}") from error
     if not np.isfinite(y).all():
         raise UserError(f"{path} holds samples that are no numbers (NaN): {remedy(path)}")
     if not len(y):
@@ -158,15 +172,24 @@ def stft(y, hparams):
     513 x 44 with fft 1024 and hop 512. Frames are centred on multiples of hop_size, zeros beyond
     the ends; the window is a periodic Hann of win_size, centred in fft_size.
     """
-    fft_size, win_size = hparams.fft_size, hparams.win_size
-    window = np.zeros(fft_size, dtype=np.float32)
-    start = (fft_size - win_size) // 2
-    window[start : start + win_size] = np.hanning(win_size + 1)[:-1]
+    return scipy.fft.rfft(cut_frames(y, hparams) * hann(hparams), axis=1).T
+
+
+def cut_frames(y, hparams):
+    """The frames (frames, fft_size) of a waveform, centred on multiples of hop_size: a view."""
+    fft_size = hparams.fft_size
     padded = np.pad(y, fft_size // 2)
     if len(padded) < fft_size:  # an odd fft_size and no sample
         padded = np.pad(padded, (0, fft_size - len(padded)))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, fft_size)[:: hparams.hop_size]
-    return scipy.fft.rfft(frames * window, axis=1).T
+    return np.lib.stride_tricks.sliding_window_view(padded, fft_size)[:: hparams.hop_size]
+
+
+def hann(hparams):
+    """A periodic Hann window of win_size, centred in fft_size: float32 (fft_size,)."""
+    window = np.zeros(hparams.fft_size, dtype=np.float32)
+    start = (hparams.fft_size - hparams.win_size) // 2
+    window[start : start + hparams.win_size] = np.hanning(hparams.win_size + 1)[:-1]
+    return window
 
 
 @functools.lru_cache(maxsize=4)
@@ -189,13 +212,23 @@ def mel_filters(sample_rate, fft_size, num_mels):
 def log_mel(y, hparams):
     """The tutorial's log-mel of a waveform: log10(1 + 10 * mel @ |STFT|), (frames, num_mels)."""
     filters = mel_filters(hparams.sample_rate, hparams.fft_size, hparams.num_mels)
-    mel_S = filters @ np.abs(stft(y, hparams))
-    return np.log10(1 + 10 * mel_S).T
+    frames, window = cut_frames(y, hparams), hann(hparams)
+    feature = np.empty((len(frames), hparams.num_mels), dtype=np.float32)
+    for start in range(0, len(frames), BLOCK):
+        S = scipy.fft.rfft(frames[start : start + BLOCK] * window, axis=1)
+        feature[start : start + BLOCK] = np.log10(1 + 10 * (np.abs(S) @ filters.T))
+    return feature
 
 
 def melspectrogram(file_name, hparams):
-    """Log-mel (frames, num_mels) of a track of the data set, as taught."""
-    return log_mel(load_audio(Path(hparams.dataset_path, file_name), hparams), hparams)
+    """Log-mel (frames, num_mels) of a track of the data set, as taught.
+
+    Frames beyond feature_length, which are not kept, are not computed.
+    """
+    y = load_audio(Path(hparams.dataset_path, file_name), hparams)
+    if hparams.feature_length:
+        y = y[: (hparams.feature_length - 1) * hparams.hop_size + hparams.fft_size]
+    return log_mel(y, hparams)
 
 
 def resize_array(array, length):
@@ -210,9 +243,17 @@ def extract_track(job):
     split, file_name, hparams = job
     source = Path(hparams.dataset_path, file_name)
     try:
-        feature = melspectrogram(file_name, hparams)
+        state = source_state(source)  # before it is read: a later change is seen as one
+        with np.errstate(over="ignore", invalid="ignore"):  # told below
+            feature = melspectrogram(file_name, hparams)
+    except FileNotFoundError:
+        return f"{source} is missing: put it there or take its line out of the list"
+    except MemoryError:
+        return f"{source} does not fit into memory: pass a smaller --num_workers, or cut it"
     except UserError as error:
         return str(error)
+    if not np.isfinite(feature).all():
+        return f"{source} holds values too large for a spectrum: {remedy(source)}"
     length = kept_length(len(feature), hparams)
     real = feature[:length]
     chunks = resize_array(feature, length).reshape(-1, hparams.chunk_length, feature.shape[1])
@@ -220,7 +261,7 @@ def extract_track(job):
     write_atomic(hparams.feature_folder() / key, lambda file: np.save(file, chunks))
     return {
         "source": file_name,
-        **source_state(source),
+        **state,
         "frames": len(real),
         "hash": hashlib.blake2b(real.tobytes(), digest_size=16).hexdigest(),
         "sum": float(real.sum(dtype=np.float64)),
@@ -233,7 +274,7 @@ def estimate_frames(file_name, hparams):
     """Frames of a track, told from its header alone; 0 where that cannot be read."""
     try:
         info = soundfile.info(Path(hparams.dataset_path, file_name))
-    except soundfile.LibsndfileError:
+    except UNREADABLE:
         return 0
     return 1 + int(info.duration * hparams.sample_rate) // hparams.hop_size
 
@@ -272,13 +313,19 @@ def print_lengths(hparams):
 
 
 def warn_of_empty_mels(hparams):
-    """Say so where mel bands are narrower than the bins of the STFT and hold nothing."""
+    """Say so where mel bands are narrower than the bins of the STFT and hold nothing.
+
+    Raises `UserError` where all of them are.
+    """
     filters = mel_filters(hparams.sample_rate, hparams.fft_size, hparams.num_mels)
     if empty := int((filters.max(axis=1) == 0).sum()):
-        print(
-            f"warning: {empty} of {hparams.num_mels} mel bands are empty: "
+        message = (
+            f"{empty} of {hparams.num_mels} mel bands are empty: "
             "lower --num_mels or raise --fft_size"
         )
+        if empty == hparams.num_mels:
+            raise UserError(message)
+        print(f"warning: {message}")
 
 
 def main(argv=None):
@@ -301,6 +348,8 @@ def main(argv=None):
             check_space(jobs, hparams)
         else:
             print(f"nothing to extract: all features are at {journal.folder}")
+        listed = sum(map(len, lists.values()))
+        print(f"{listed - len(jobs)} of {listed} tracks are extracted already")
         broken = extract(jobs, tracks, journal, hparams)
     return report_broken(broken, lists, hparams)
 
@@ -310,7 +359,7 @@ def extract(jobs, tracks, journal, hparams):
 
     Returns the tracks that could not be read, manifest key to reason.
     """
-    began, before, broken = time.monotonic(), len(tracks), {}
+    began, broken = time.monotonic(), {}
     write_manifest(hparams, tracks)  # before the first file: no stale entry outlives its features
     journal.begin(hparams.feature_settings())
     for job, result in zip(jobs, run_jobs(extract_track, jobs, hparams.num_workers, "Extract")):
@@ -323,8 +372,8 @@ def extract(jobs, tracks, journal, hparams):
     write_manifest(hparams, tracks, broken if hparams.skip_broken else ())
     journal.end()
     print(
-        f"{len(tracks) - before} tracks extracted in {time.monotonic() - began:.1f} s, "
-        f"{before} there before, {len(broken)} broken"
+        f"{len(jobs) - len(broken)} tracks extracted in {time.monotonic() - began:.1f} s, "
+        f"{len(broken)} broken"
     )
     return broken
 

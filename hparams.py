@@ -16,8 +16,10 @@ import difflib
 import hashlib
 import json
 import math
+import os
 import re
 import shlex
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,6 +104,9 @@ class HParams:
         for name in NOT_NEGATIVE:
             yield name, 0 <= getattr(self, name) < math.inf, "must be 0 or more"
         win, length, chunk = self.win_size, self.feature_length, self.chunk_length
+        audible = "must be at most 1000000; 22050 is the tutorial's"
+        yield "sample_rate", self.sample_rate <= 1_000_000, audible
+        yield "win_size", win >= 2, "must be 2 or more; 1024 is the tutorial's"
         fits = f"must be at most fft_size ({self.fft_size}); pass --fft_size {win} too"
         yield "win_size", win <= self.fft_size, fits
         one_chunk = f"is shorter than one chunk ({chunk}); pass a smaller --chunk_length too"
@@ -112,7 +117,7 @@ class HParams:
         yield "seed", self.seed < 2**32, "must be below 2**32 (4294967296)"
         once = len(set(self.genres)) == len(self.genres)
         yield "genres", once, "names one twice; name each once"
-        known = re.fullmatch(r"\d+|cpu|cuda|cuda:\d+|mps", str(self.device))
+        known = re.fullmatch(r"\d+|cpu|cuda|cuda:\d+|mps", str(self.device), re.ASCII)
         yield "device", known, "must be 0 (CPU), 1 (first GPU), 2 ..., or cpu, cuda, cuda:1, mps"
 
     def to_dict(self):
@@ -145,7 +150,7 @@ class HParams:
             value = getattr(self, f.name)
             if value != getattr(hparams, f.name):
                 words += flag_words(f.name, value)
-        return shlex.join(words)
+        return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def flag_words(name, value):
@@ -173,9 +178,27 @@ class Parser(argparse.ArgumentParser):
 
     def convert_arg_line_to_args(self, line):
         try:
-            return shlex.split(line.removeprefix("\ufeff"), comments=True)
+            return shlex.split(line, comments=True)
         except ValueError as error:
             self.error(f"the line {line!r} of an argument file: {error}")
+
+    def _read_args_from_files(self, words, reading=()):
+        """As argparse does it, but UTF-8 on every system, and no file within itself."""
+        expanded = []
+        for word in words:
+            if not word.startswith("@"):
+                expanded.append(word)
+                continue
+            path = Path(word[1:])
+            if path in reading:
+                self.error(f"the argument file {path} reads itself")
+            try:
+                lines = path.read_text(encoding="utf-8-sig").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                self.error(f"the argument file {path} cannot be read as UTF-8 text: {error}")
+            inner = [word for line in lines for word in self.convert_arg_line_to_args(line)]
+            expanded += self._read_args_from_files(inner, (*reading, path))
+        return expanded
 
 
 class ListAction(argparse.Action):
@@ -188,7 +211,7 @@ class ListAction(argparse.Action):
 
 def device_value(text):
     """The tutorial's integers as integers, all else as it is written."""
-    return int(text) if text.isdecimal() else text
+    return int(text) if text.isascii() and text.isdecimal() else text
 
 
 def flag_options(value):
@@ -232,7 +255,8 @@ def unknown_flag(flag, settings):
 def run_script(main):
     """Run a script's `main`; what its user can put right is one message and exit status 1."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a console may lack letters of a path
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a console may lack letters of a path
     try:
         sys.exit(main())
     except UserError as error:

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from hparams import UserError
 
 MANIFEST = "features.json"
+ENTRY = {"source", "size", "mtime_ns", "frames", "hash", "sum", "sum_of_squares", "count"}
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr")
 
 
@@ -44,7 +45,7 @@ def source_state(path):
 def write_atomic(path, write):
     """Have `write(file)` fill the file at `path`, which appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f"{os.getpid()}.part")  # short: the name itself may be at the limit
     try:
         with open(partial, "wb") as file:
             write(file)
@@ -63,9 +64,22 @@ def read_manifest(folder):
         return None
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        return {key: manifest[key] for key in ("settings", "skipped", "tracks")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged: delete it and extract the features again") from error
+    except ValueError:
+        manifest = None
+    if not is_manifest(manifest):
+        raise UserError(f"{path} is damaged: delete it and extract the features again")
+    return manifest
+
+
+def is_manifest(value):
+    """Whether a value read from JSON has the form of a manifest."""
+    if not isinstance(value, dict):
+        return False
+    kinds = {"settings": dict, "skipped": list, "tracks": dict}
+    if not all(isinstance(value.get(key), kind) for key, kind in kinds.items()):
+        return False
+    entries = value["tracks"].values()
+    return all(isinstance(entry, dict) and entry.keys() >= ENTRY for entry in entries)
 
 
 def write_manifest(hparams, tracks, skipped=()):
@@ -83,7 +97,7 @@ def write_manifest(hparams, tracks, skipped=()):
         "skipped": sorted(skipped),
         "tracks": dict(sorted(tracks.items())),
     }
-    text = json.dumps(manifest, indent=1, ensure_ascii=False)
+    text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
     path = hparams.feature_folder() / MANIFEST
     write_atomic(path, lambda file: file.write(text.encode()))
 
@@ -150,7 +164,9 @@ class Journal:
         self.lock.release()
 
     def begin(self, settings):
-        """Start an empty journal of features with these settings."""
+        """Start an empty journal of features with these settings; clear away half-written files."""
+        for partial in self.folder.rglob("*.part"):
+            partial.unlink()
         write_atomic(self.path, lambda file: file.write(journal_line(settings)))
 
     def add(self, key, entry):

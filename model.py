@@ -14,8 +14,12 @@ class ChunkTooShort(ValueError):
     """A chunk that leaves a model's layers nothing; the message says the shortest it takes."""
 
 
+class UnknownModel(ValueError):
+    """A name that no class of this file has; the message says those there are."""
+
+
 def build_model(hparams):
-    """The model that `hparams.model` names. Raises `ValueError` where this file has no such class.
+    """The model that `hparams.model` names. Raises `UnknownModel` where no class here has the name.
 
     The parameters depend on torch's global seed.
     """
@@ -23,7 +27,7 @@ def build_model(hparams):
     if hparams.model not in models:
         close = difflib.get_close_matches(hparams.model, models, n=1)
         hint = f"did you mean {close[0]}?" if close else "add the class to it, or pass one of these"
-        raise ValueError(f"model.py has no {hparams.model}, only {', '.join(models)}: {hint}")
+        raise UnknownModel(f"model.py has no {hparams.model}, only {', '.join(models)}: {hint}")
     return models[hparams.model](hparams)
 
 

@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 from hparams import UserError
 
+MOST_WORKERS = 61  # Windows waits for no more processes than that
+
 
 def count_cores():
     """Number of cores this process may use."""
@@ -35,17 +37,16 @@ def run_jobs(function, jobs, num_workers=0, label=""):
     of a module's top level. Each computes with one thread: results do not depend on `num_workers`.
     Raises `UserError` when a process is killed.
     """
-    workers = min(num_workers or count_cores(), len(jobs))
+    workers = min(num_workers or count_cores(), len(jobs), MOST_WORKERS)
     bar = {"total": len(jobs), "desc": label, "disable": None}  # None: no bar but in a terminal
     if workers <= 1:
         with threadpool_limits(1):
             yield from tqdm(map(function, jobs), **bar)
         return
     spawn = multiprocessing.get_context("spawn")
-    few = max(1, min(16, len(jobs) // (4 * workers)))
     with ProcessPoolExecutor(workers, spawn, start_worker, (function,)) as pool:
         try:
-            yield from tqdm(pool.map(function, jobs, chunksize=few), **bar)
+            yield from tqdm(pool.map(function, jobs), **bar)
         except BrokenProcessPool as error:
             message = "a worker process was killed, perhaps for want of memory; try --num_workers 1"
             raise UserError(message) from error

@@ -56,7 +56,9 @@ def write_report(folder, report, history):
     write_atomic(folder / "report.json", lambda file: file.write(data.encode()))
     matrix, genres = np.array(report["confusion_matrix"]), list(report["per_genre"])
     save_picture(folder / "confusion_matrix.png", plot_confusion_matrix, matrix, genres)
-    save_picture(folder / "learning_curves.png", plot_learning_curves, history)
+    save_picture(
+        folder / "learning_curves.png", plot_learning_curves, history, report["best_epoch"]
+    )
     return text
 
 
@@ -64,7 +66,8 @@ def save_picture(path, plot, *data):
     """Write the picture that `plot(*data)` draws."""
     installed = set(font_manager.get_font_names())
     fonts = ["DejaVu Sans", *sorted(HANGUL_FONTS & installed)]
-    with plt.rc_context({"font.family": fonts}), warnings.catch_warnings(record=True) as caught:
+    style = {"font.family": fonts, "text.parse_math": False}  # a $ in a name is a $
+    with plt.rc_context(style), warnings.catch_warnings(record=True) as caught:
         figure = plot(*data)
         write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=120))
         plt.close(figure)
@@ -91,10 +94,9 @@ def plot_confusion_matrix(matrix, genres):
     return figure
 
 
-def plot_learning_curves(history):
-    """A figure of loss and accuracy by epoch, from rows of `history.csv`; the best is marked."""
+def plot_learning_curves(history, best):
+    """A figure of loss and accuracy by epoch, from rows of `history.csv`; `best` is marked."""
     epochs = [row["epoch"] for row in history]
-    best = min(history, key=lambda row: row["valid_loss"])["epoch"]
     marker = "." if len(epochs) < 20 else None
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for ax, key, label in zip(axes, ("loss", "acc"), ("loss (nats)", "chunk accuracy")):

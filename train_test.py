@@ -20,12 +20,12 @@ import numpy as np
 import torch
 
 from checkpoint import load_checkpoint, save_checkpoint
-from data_manager import get_dataloader, normalization
+from data_manager import get_dataloader
 from feature_extraction import choose_genres, load_lists
 from hparams import HParams, UserError, run_script
 from manifest import write_atomic
 from metrics import average_by_track, score
-from model import ChunkTooShort, build_model
+from model import ChunkTooShort, UnknownModel, build_model
 
 FEW_STEPS = 5
 
@@ -139,18 +139,19 @@ def make_model(hparams):
     """The model, tried on a batch of zeros. Raises `UserError` where it does not fit its input."""
     try:
         model = build_model(hparams)
-    except ChunkTooShort as error:
-        raise UserError(str(error)) from error
-    except ValueError as error:
+    except (ChunkTooShort, UnknownModel) as error:
         raise UserError(f"--model {hparams.model}: {error}") from error
     model.eval()
     with torch.inference_mode():
         logits = model(torch.zeros(2, hparams.chunk_length, hparams.num_mels))
-    if logits.shape != (2, len(hparams.genres)):
+    expected, shape = (2, len(hparams.genres)), getattr(logits, "shape", type(logits).__name__)
+    if shape != expected:
         raise UserError(
-            f"--model {hparams.model}: a batch of 2 chunks gives {tuple(logits.shape)}, "
-            f"it must give logits (2, {len(hparams.genres)}), one a genre"
+            f"--model {hparams.model}: a batch of 2 chunks gives {shape}, "
+            f"it must give logits {expected}, one a genre"
         )
+    if not count_parameters(model):
+        raise UserError(f"--model {hparams.model}: has no parameters to train")
     return model
 
 
@@ -195,7 +196,7 @@ def train(runner, train_loader, valid_loader, folder, hparams):
 
     `best.pt` holds the weights with the lowest validation loss so far.
     """
-    mean, std = normalization(hparams)
+    mean, std = train_loader.dataset.normalization
     history = []
     for epoch in range(1, hparams.num_epochs + 1):
         train_loss, train_acc = runner.run(train_loader, "train")

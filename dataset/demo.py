@@ -160,10 +160,20 @@ STYLES = {
 }  # fmt: skip
 
 
+def artist_rng(seed, genre_number, artist_number):
+    """The generator of an artist's draws, the same for all of its tracks."""
+    return np.random.default_rng([seed, genre_number, artist_number])
+
+
 def draw_artist(genre, rng):
     """One choice of each kind from the genre's style, some of them from another genre's."""
     style = STYLES[genre]
-    drawn = {"swing": style.swing, "chord_size": style.chord_size, "lead": style.lead}
+    drawn = {
+        "genre": genre,
+        "swing": style.swing,
+        "chord_size": style.chord_size,
+        "lead": style.lead,
+    }
     drawn["levels"] = np.multiply(style.levels, 10 ** (rng.uniform(-3, 3, 4) / 20))
     drawn["tempo"] = rng.uniform(*style.tempo)
     drawn["beats"] = int(rng.choice(style.beats))
@@ -318,8 +328,7 @@ def record(wave, artist, rng):
 def compose(genre, artist_number, track_number, seconds, seed):
     """The waveform (samples,) of a track: float64 in [-1, 1]."""
     genre_number = list(STYLES).index(genre)
-    artist = draw_artist(genre, np.random.default_rng([seed, genre_number, artist_number]))
-    artist["genre"] = genre
+    artist = draw_artist(genre, artist_rng(seed, genre_number, artist_number))
     rng = np.random.default_rng([seed, genre_number, artist_number, 1 + track_number])
     track = Track(artist, seconds, rng)
     parts = ()
@@ -373,6 +382,11 @@ def parse(argv):
 def main(argv=None):
     """Write the tracks, then the lists that name them."""
     args = parse(argv)
+    if not 1 <= args.seconds <= 600:
+        raise UserError(f"--seconds {args.seconds:g}: must be 1 to 600")
+    for name in ("seed", "num_workers"):
+        if getattr(args, name) < 0:
+            raise UserError(f"--{name} {getattr(args, name)}: must be 0 or more")
     tracks = plan(args.tracks_per_genre)
     names = [f"{genre}/{genre}.{number:05d}.wav" for _, genre, _, _, number in tracks]
     jobs = [

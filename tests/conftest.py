@@ -104,5 +104,5 @@ def esc10():
     """The folder of real recordings, or a skip where it is absent."""
     folder = ROOT.parent / "shared" / "audio" / "esc10"
     if not folder.is_dir():
-        pytest.skip(f"real recordings (ESC-10) are not at {folder}")
+        pytest.skip("the real recordings, ESC-10, are not in ../shared/audio")
     return folder

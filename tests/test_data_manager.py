@@ -10,10 +10,11 @@ from data_manager import (
     Batches,
     GTZANDataset,
     counted_chunks,
+    fit_normalizer,
     get_dataloader,
     get_label,
+    list_tracks,
     load_dataset,
-    normalization,
 )
 from feature_extraction import main as extract_main
 from hparams import HParams, UserError
@@ -43,7 +44,7 @@ def test_the_folder_is_the_label():
 
 def test_normalization_is_that_of_the_train_split_alone(extracted):
     x, _ = load_dataset("train", extracted)
-    mean, std = normalization(extracted)
+    mean, std = fit_normalizer(list_tracks("train", extracted))
     assert mean == pytest.approx(x.mean(dtype=np.float64))
     assert std == pytest.approx(x.std(dtype=np.float64))
     train, valid, _ = get_dataloader(extracted)
@@ -58,13 +59,15 @@ def test_normalization_counts_no_padding(settings):
     whole = dataclasses.replace(settings, feature_length=0, feature_path="whole")
     for hparams in (padded, whole):
         extract_main(flags(hparams))
-    assert normalization(padded) == pytest.approx(normalization(whole))
+    assert fit_normalizer(list_tracks("train", padded)) == pytest.approx(
+        fit_normalizer(list_tracks("train", whole))
+    )
 
 
 def test_normalization_of_some_genres_is_theirs(extracted):
     one = dataclasses.replace(extracted, genres=["jazz"])
     x, _ = load_dataset("train", one)
-    assert normalization(one)[0] == pytest.approx(x.mean(dtype=np.float64))
+    assert fit_normalizer(list_tracks("train", one))[0] == pytest.approx(x.mean(dtype=np.float64))
 
 
 @pytest.mark.parametrize(

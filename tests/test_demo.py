@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from dataset.demo import ARTISTS, STYLES, compose, main, plan
+from dataset.demo import ARTISTS, STYLES, artist_rng, compose, draw_artist, main, plan
 from feature_extraction import choose_genres, load_lists
-from hparams import HParams
+from hparams import HParams, UserError
 
 TUTORIAL = ["classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae"]
 
@@ -58,6 +58,22 @@ def test_the_same_seed_gives_the_same_music_and_tracks_differ():
     np.testing.assert_array_equal(first, compose("jazz", 0, 0, 2, 0))
     for other in (("jazz", 0, 1, 2, 0), ("jazz", 1, 0, 2, 0), ("jazz", 0, 0, 2, 1)):
         assert np.abs(compose(*other) - first).max() > 0.01
+
+
+def test_tracks_of_one_artist_share_sounds_and_groove():
+    made = [draw_artist("pop", artist_rng(0, 6, artist)) for artist in (0, 0, 1)]
+    same = [str(made[0]) == str(other) for other in made[1:]]
+    assert same == [True, False]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--seconds", "0"), ("--seconds", "nan"), ("--seed", "-1"), ("--tracks_per_genre", "15")],
+)
+def test_settings_that_cannot_work_are_refused(arguments, tmp_path):
+    with pytest.raises(UserError, match=f"{arguments[0]} {arguments[1]}: must be"):
+        main(["--path", str(tmp_path / "new"), *arguments])
+    assert not (tmp_path / "new").exists()
 
 
 def test_tempi_overlap():

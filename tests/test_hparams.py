@@ -92,6 +92,9 @@ def test_argument_files(tmp_path):
         (["--zzz"], "unknown argument --zzz: --help lists all flags"),
         (["--fft_size", "0"], "--fft_size 0: must be 1 or more"),
         (["--fft_size", "1.5"], "invalid int value: '1.5'"),
+        (["--win_size", "1"], "--win_size 1: must be 2 or more"),
+        (["--sample_rate", "2000000"], "--sample_rate 2000000: must be at most 1000000"),
+        (["--device", "٣"], "--device ٣: must be 0 (CPU)"),
         (["--win_size", "2048"], "--win_size 2048: must be at most fft_size (1024)"),
         (["--feature_length", "100"], "--feature_length 100: is shorter than one chunk (128)"),
         (["--learning_rate", "0"], "--learning_rate 0.0: must be a number above 0"),
@@ -118,6 +121,24 @@ def test_an_open_quote_in_an_argument_file_is_a_message(tmp_path, capsys):
     with pytest.raises(SystemExit):
         HParams().parse_argument([f"@{tmp_path / 'bad.args'}"])
     assert "No closing quotation" in capsys.readouterr().err
+
+
+def test_a_file_that_reads_itself_is_a_message(tmp_path, capsys):
+    path = tmp_path / "self.args"
+    path.write_text(f'"@{path.as_posix()}"', encoding="utf-8")
+    with pytest.raises(SystemExit):
+        HParams().parse_argument([f"@{path}"])
+    assert "reads itself" in capsys.readouterr().err
+
+
+def test_argument_files_are_utf_8(tmp_path, capsys):
+    path = tmp_path / "음악.args"
+    path.write_text('--dataset_path "내 음악"', encoding="utf-8")
+    assert HParams().parse_argument([f"@{path}"]).dataset_path == "내 음악"
+    path.write_text("--seed 1", encoding="utf-16")
+    with pytest.raises(SystemExit):
+        HParams().parse_argument([f"@{path}"])
+    assert "cannot be read as UTF-8 text" in capsys.readouterr().err
 
 
 def test_validate_raises_the_projects_error():

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from hparams import HParams
-from manifest import feature_file, read_manifest, write_atomic, write_manifest
+from manifest import ENTRY, feature_file, read_manifest, write_atomic, write_manifest
 
 
 def test_feature_files_keep_the_tracks_name():
@@ -28,9 +28,11 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 def test_manifest_is_sorted_and_read_back(tmp_path):
     hparams = HParams(feature_path=str(tmp_path))
     assert read_manifest(tmp_path) is None
-    write_manifest(hparams, {"b": {"frames": 1}, "a": {"frames": 2}})
+    entry = dict.fromkeys(ENTRY, 1)
+    write_manifest(hparams, {"b": entry, "a": entry}, ["c"])
     manifest = read_manifest(tmp_path)
     assert list(manifest["tracks"]) == ["a", "b"]
+    assert manifest["skipped"] == ["c"]
     assert manifest["settings"]["num_mels"] == 128
     stored = json.loads((tmp_path / "features.json").read_text(encoding="utf-8"))
     assert stored["fingerprint"] == hparams.fingerprint()

@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from metrics import score
 from report import format_report, plot_confusion_matrix, plot_learning_curves, write_report
 
-GENRES = ["classical", "힙합", "pop"]
+GENRES = ["$classical$", "힙합", "pop"]
 HISTORY = [
     {"epoch": e, "train_loss": 2 / e, "train_acc": 0.4, "valid_loss": abs(e - 2), "valid_acc": 0.3}
     for e in (1, 2, 3)
@@ -21,7 +21,7 @@ def some_report():
 
 def test_text_shows_every_genre_and_count():
     lines = format_report(some_report()).splitlines()
-    assert lines[1].split() == ["1", "classical", "1.00", "1.00", "1.00", "1"]
+    assert lines[1].split() == ["1", "$classical$", "1.00", "1.00", "1.00", "1"]
     assert lines[3].split() == ["3", "pop", "1.00", "0.50", "0.67", "2"]
     assert lines[-1].split() == ["3", "pop", ".", "1", "1"]
     assert max(map(len, lines)) < 80
@@ -47,13 +47,14 @@ def test_files_are_written_whole(tmp_path, recwarn):
 def test_confusion_matrix_shows_the_counts():
     figure = plot_confusion_matrix(np.array([[3, 1], [0, 4]]), ["a", "b"])
     ax = figure.axes[0]
-    assert [text.get_text() for text in ax.texts] == ["3", "1", "4"]
+    shown = {text.get_position(): text.get_text() for text in ax.texts}
+    assert shown == {(0, 0): "3", (1, 0): "1", (1, 1): "4"}  # (predicted, true)
     assert "7 of 8" in ax.get_title()
     plt.close(figure)
 
 
 def test_learning_curves_hold_the_history_and_mark_the_best():
-    figure = plot_learning_curves(HISTORY)
+    figure = plot_learning_curves(HISTORY, 2)
     loss = figure.axes[0]
     np.testing.assert_array_equal(loss.lines[0].get_ydata(), [2, 1, 2 / 3])
     assert "epoch 2" in loss.get_legend().get_texts()[-1].get_text()

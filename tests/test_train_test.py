@@ -11,7 +11,7 @@ from conftest import flags
 
 import train_test
 from checkpoint import load_checkpoint
-from data_manager import get_dataloader, normalization
+from data_manager import fit_normalizer, get_dataloader, list_tracks
 from hparams import UserError
 from model import build_model
 from train_test import HISTORY, Runner, device_name, find_device, main, set_seed
@@ -99,7 +99,9 @@ def test_the_checkpoint_is_enough_to_predict(extracted, tmp_path):
     hparams = dataclasses.replace(extracted, **checkpoint["hparams"])
     net = build_model(hparams)
     net.load_state_dict(checkpoint["model"])
-    assert (checkpoint["mean"], checkpoint["std"]) == normalization(extracted)
+    assert (checkpoint["mean"], checkpoint["std"]) == fit_normalizer(
+        list_tracks("train", extracted)
+    )
     raw = np.load(extracted.feature_folder() / "test/classical/classical.00006.npy")
     x = torch.from_numpy((raw - checkpoint["mean"]) / checkpoint["std"]).float()
     with torch.inference_mode():
