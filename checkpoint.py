@@ -1,8 +1,22 @@
-"""Saves and loads trained weights with all that predicting from them takes."""
+"""Run folders and checkpoints: what a run leaves, and all that going on with it takes.
 
+A run folder holds `hparams.json`, `history.csv`, `best.pt` (weights with the settings and the
+normalization: enough to predict), `last.pt` (besides, the optimizer and every random generator, to
+resume from), and the report. Checkpoints hold plain values and tensors: loading one runs no code.
+"""
+
+import json
+import random
+import time
+from pathlib import Path
+
+import numpy as np
 import torch
 
+from hparams import UserError
 from manifest import write_atomic
+
+HISTORY = ("epoch", "train_loss", "train_acc", "valid_loss", "valid_acc")
 
 
 def save_checkpoint(path, **parts):
@@ -11,5 +25,105 @@ def save_checkpoint(path, **parts):
 
 
 def load_checkpoint(path):
-    """The parts of a checkpoint, tensors on the CPU. No code in the file is run."""
-    return torch.load(path, map_location="cpu", weights_only=True)
+    """The parts of a checkpoint, tensors on the CPU. No code in the file is run.
+
+    Raises `UserError` where it is missing, damaged, or holds anything but plain values and tensors.
+    """
+    try:
+        parts = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: the run did not get so far") from error
+    except OSError:
+        raise
+    except (
+        Exception
+    ) as error:  # torch's reader fails in many ways on bytes that are none of its own
+        raise UserError(
+            f"{path} is damaged, or holds more than plain values and tensors: it is not loaded; "
+            "take it from its source again, or train again"
+        ) from error
+    if not isinstance(parts, dict) or not isinstance(parts.get("model"), dict):
+        raise UserError(f"{path} is no checkpoint of this project: it holds no weights")
+    return parts
+
+
+def load_weights(model, path):
+    """Put the weights of a checkpoint into a model. Raises `UserError` where they do not fit."""
+    try:
+        model.load_state_dict(load_checkpoint(path)["model"])
+    except (RuntimeError, TypeError) as error:
+        message = f"{path} holds the weights of another {type(model).__name__}: {error}"
+        raise UserError(message) from error
+
+
+def make_run_folder(hparams):
+    """A new folder for the run, with its settings. Never one that holds anything already."""
+    name = f"{hparams.data_name()}-{hparams.model}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = first = Path(hparams.run_path or Path("runs", name))
+    number = 1
+    while folder.exists() and any(folder.iterdir()):
+        if hparams.run_path:
+            raise UserError(f"--run_path {folder} is not empty: pass another, or delete it")
+        number += 1
+        folder = first.with_name(f"{first.name}-{number}")
+    write_settings(folder, hparams)
+    return folder
+
+
+def write_settings(folder, hparams):
+    """Write `hparams.json`: settings that make the same run again."""
+    text = json.dumps(hparams.to_dict() | {"resume": ""}, indent=1, ensure_ascii=False)
+    write_atomic(folder / "hparams.json", lambda file: file.write(text.encode()))
+
+
+def read_settings(folder):
+    """The settings of a run, by name. Raises `UserError` where they are missing or damaged."""
+    path = folder / "hparams.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        return dict(**settings)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is missing or damaged ({error}): {folder} is no run") from error
+
+
+def find_run(run):
+    """The folder of a run: the one named, or the newest in `runs` for "newest".
+
+    Raises `UserError` where there is none.
+    """
+    if run != "newest":
+        return Path(run)
+    checkpoints = Path("runs").glob("*/last.pt")
+    newest = max(checkpoints, key=lambda path: path.stat().st_mtime_ns, default=None)
+    if newest is None:
+        raise UserError("no run in runs has completed an epoch: start one, or name its folder")
+    return newest.parent
+
+
+def write_history(folder, history):
+    """Write `history.csv`: rows with the keys of `HISTORY`, one an epoch."""
+    lines = [",".join(HISTORY), *(",".join(str(row[key]) for key in HISTORY) for row in history)]
+    text = "".join(f"{line}\n" for line in lines)
+    write_atomic(folder / "history.csv", lambda file: file.write(text.encode()))
+
+
+def generator_states(shuffler):
+    """The states of every random generator: Python's, NumPy's, torch's, and that of a shuffler."""
+    kind, keys, *rest = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": (kind, keys.tolist(), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all(),
+        "shuffler": shuffler.get_state(),
+    }
+
+
+def restore_generators(states, shuffler):
+    """Put the states that `generator_states` gave back."""
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    torch.set_rng_state(states["torch"])
+    if len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
+    shuffler.set_state(states["shuffler"])

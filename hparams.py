@@ -29,9 +29,14 @@ class UserError(Exception):
     """Something its user can put right; the message holds the value, the rule and the next step."""
 
 
-def setting(default, group, text):
-    """A dataclass field with the group it is listed under and its line of help."""
-    metadata = {"group": group, "help": text}
+def device_value(text):
+    """The tutorial's integers as integers, all else as it is written."""
+    return int(text) if text.isascii() and text.isdecimal() else text
+
+
+def setting(default, group, text, **options):
+    """A dataclass field with its group, its line of help and what argparse is to know besides."""
+    metadata = {"group": group, "help": text, "options": options}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -60,7 +65,11 @@ class HParams:
     model: str = setting("Baseline", "model", "class of model.py to train")
 
     device: int | str = setting(
-        1, "training", "0: CPU, 1: first GPU, 2: second GPU ...; or cpu, cuda, cuda:1, mps"
+        1,
+        "training",
+        "0: CPU, 1: first GPU, 2: second GPU ...; or cpu, cuda, cuda:1, mps",
+        type=device_value,
+        metavar="DEVICE",
     )
     batch_size: int = setting(128, "training", "chunks a training step")
     num_epochs: int = setting(100, "training", "passes over the train split, at most")
@@ -72,6 +81,14 @@ class HParams:
     )
     seed: int = setting(0, "training", "seed of every random draw")
     run_path: str = setting("", "training", "folder of the run (unset: a new one in runs)")
+    resume: str = setting(
+        "",
+        "training",
+        "go on with an interrupted run (no folder named: the newest)",
+        nargs="?",
+        const="newest",
+        metavar="RUN",
+    )
 
     def parse_argument(self, argv=None):
         """Settings with the flags of `argv` (default: the command line) over these, validated.
@@ -123,6 +140,14 @@ class HParams:
     def to_dict(self):
         """The settings as plain values, ready for JSON."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values):
+        """Settings from what `to_dict` gave. Raises `UserError` for a name there is none of."""
+        unknown = values.keys() - {f.name for f in dataclasses.fields(cls)}
+        if unknown:
+            raise UserError(f"{', '.join(sorted(unknown))}: no such setting in this version")
+        return cls(**values)
 
     def feature_settings(self):
         """The settings that shape a feature, by name."""
@@ -209,11 +234,6 @@ class ListAction(argparse.Action):
         setattr(namespace, self.dest, words)
 
 
-def device_value(text):
-    """The tutorial's integers as integers, all else as it is written."""
-    return int(text) if text.isascii() and text.isdecimal() else text
-
-
 def flag_options(value):
     """How argparse reads a setting, told from its default value."""
     if isinstance(value, bool):
@@ -236,7 +256,7 @@ def make_parser(settings):
         if name not in groups:
             groups[name] = parser.add_argument_group(name)
         value = getattr(settings, f.name)
-        options = {"type": device_value} if f.name == "device" else flag_options(value)
+        options = flag_options(value) | f.metadata["options"]
         shown = f" [{value}]" if value not in ("", []) else ""
         text = f.metadata["help"] + shown
         groups[name].add_argument(f"--{f.name}", default=value, help=text, **options)

@@ -4,30 +4,38 @@
     python train_test.py --dataset_path dataset/demo --model Baseline --seed 1
 
 The weights of the epoch with the lowest validation loss are tested, once, at the end. Everything
-about the run is in its folder: hparams.json, history.csv, best.pt, report.txt, report.json and two
-pictures.
+about the run is in its folder, and `--resume` goes on with one that was interrupted.
 """
 
-import csv
-import json
 import math
 import platform
 import random
-import time
-from pathlib import Path
+import sys
 
 import numpy as np
 import torch
 
-from checkpoint import load_checkpoint, save_checkpoint
+from checkpoint import (
+    HISTORY,
+    find_run,
+    generator_states,
+    load_checkpoint,
+    load_weights,
+    make_run_folder,
+    read_settings,
+    restore_generators,
+    save_checkpoint,
+    write_history,
+    write_settings,
+)
 from data_manager import get_dataloader
 from feature_extraction import choose_genres, load_lists
 from hparams import HParams, UserError, run_script
-from manifest import write_atomic
 from metrics import average_by_track, score
 from model import ChunkTooShort, UnknownModel, build_model
 
 FEW_STEPS = 5
+FREE_TO_CHANGE = {"resume", "num_epochs", "device", "num_workers"}  # when a run is resumed
 
 
 def set_seed(seed):
@@ -155,21 +163,6 @@ def make_model(hparams):
     return model
 
 
-def make_run_folder(hparams):
-    """A new folder for the run, with its settings. Never one that holds anything already."""
-    name = f"{hparams.data_name()}-{hparams.model}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = first = Path(hparams.run_path or Path("runs", name))
-    number = 1
-    while folder.exists() and any(folder.iterdir()):
-        if hparams.run_path:
-            raise UserError(f"--run_path {folder} is not empty: pass another, or delete it")
-        number += 1
-        folder = first.with_name(f"{first.name}-{number}")
-    text = json.dumps(hparams.to_dict(), indent=1, ensure_ascii=False)
-    write_atomic(folder / "hparams.json", lambda file: file.write(text.encode()))
-    return folder
-
-
 def print_sizes(runner, loaders, hparams):
     """Say what is trained on what, and warn of too few steps an epoch to learn much."""
     for (split, listed), loader in zip(load_lists(hparams).items(), loaders):
@@ -194,11 +187,12 @@ def count_parameters(model):
 def train(runner, train_loader, valid_loader, folder, hparams):
     """Train to the last epoch or the early stop; returns the rows of `history.csv`.
 
-    `best.pt` holds the weights with the lowest validation loss so far.
+    After each epoch `best.pt` holds the weights with the lowest validation loss so far, and
+    `last.pt`, where training goes on from if it is there, all that the next epoch depends on.
     """
-    mean, std = train_loader.dataset.normalization
-    history = []
-    for epoch in range(1, hparams.num_epochs + 1):
+    history = restore(runner, train_loader, folder) if hparams.resume else []
+    while not finished(runner, history, hparams):
+        epoch = len(history) + 1
         train_loss, train_acc = runner.run(train_loader, "train")
         valid_loss, valid_acc = runner.run(valid_loader, "eval")
         print(
@@ -207,45 +201,69 @@ def train(runner, train_loader, valid_loader, folder, hparams):
             f"[Valid Acc: {valid_acc:.4f}]",
             flush=True,
         )
-        row = (epoch, train_loss, train_acc, valid_loss, valid_acc)
-        history.append(dict(zip(HISTORY, row)))
-        append_row(folder / "history.csv", history)
-        stop = runner.early_stop(valid_loss, epoch)
-        if runner.best_epoch == epoch:
-            save_checkpoint(
-                folder / "best.pt",
-                model=runner.model.state_dict(),
-                hparams=hparams.to_dict(),
-                mean=mean,
-                std=std,
-                epoch=epoch,
-            )
-        if not math.isfinite(train_loss):
-            print(f"*** stopped: the training loss is {train_loss}; lower --learning_rate")
-            break
-        if stop:
-            print(f"Early stop: no lower validation loss since epoch {runner.best_epoch}")
-            break
+        history.append(dict(zip(HISTORY, (epoch, train_loss, train_acc, valid_loss, valid_acc))))
+        runner.early_stop(valid_loss, epoch)
+        save(runner, train_loader, folder, history, hparams)
     if not runner.best_epoch:
-        raise UserError(f"nothing was learned: the loss is {valid_loss}; lower --learning_rate")
+        raise UserError("nothing was learned: no validation loss is a number; see above")
     return history
 
 
-HISTORY = ("epoch", "train_loss", "train_acc", "valid_loss", "valid_acc")
+def finished(runner, history, hparams):
+    """Whether training is over; says why, where that is not the number of epochs."""
+    if not history:
+        return False
+    epoch, train_loss = history[-1]["epoch"], history[-1]["train_loss"]
+    if not math.isfinite(train_loss):
+        print(f"*** stopped: the training loss is {train_loss}; lower --learning_rate")
+        return True
+    if 0 < hparams.patience <= epoch - runner.best_epoch:
+        print(f"Early stop: no lower validation loss since epoch {runner.best_epoch}")
+        return True
+    return epoch >= hparams.num_epochs
 
 
-def append_row(path, history):
-    """Append the last row of the history to its file, below a header."""
-    with open(path, "a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, HISTORY, lineterminator="\n")
-        if len(history) == 1:
-            writer.writeheader()
-        writer.writerow(history[-1])
+def save(runner, train_loader, folder, history, hparams):
+    """Write `best.pt`, if the last epoch is the best, then `last.pt` and `history.csv`.
+
+    A kill between the two leaves a best.pt one epoch ahead, which the resumed run writes again.
+    """
+    mean, std = train_loader.dataset.normalization
+    parts = {
+        "model": runner.model.state_dict(),
+        "hparams": hparams.to_dict() | {"resume": ""},
+        "mean": mean,
+        "std": std,
+        "epoch": history[-1]["epoch"],
+    }
+    if runner.best_epoch == parts["epoch"]:
+        save_checkpoint(folder / "best.pt", **parts)
+    save_checkpoint(
+        folder / "last.pt",
+        **parts,
+        optimizer=runner.optimizer.state_dict(),
+        best=(runner.best_loss, runner.best_epoch),
+        history=history,
+        generators=generator_states(train_loader.sampler.generator),
+    )
+    write_history(folder, history)
+
+
+def restore(runner, train_loader, folder):
+    """Put everything back as it was when `last.pt` was written; returns the history so far."""
+    last = load_checkpoint(folder / "last.pt")
+    load_weights(runner.model, folder / "last.pt")
+    runner.optimizer.load_state_dict(last["optimizer"])
+    runner.best_loss, runner.best_epoch = last["best"]
+    restore_generators(last["generators"], train_loader.sampler.generator)
+    write_history(folder, last["history"])
+    print(f"Going on with {folder} after epoch {last['epoch']}")
+    return last["history"]
 
 
 def test(runner, test_loader, folder, hparams):
     """Test the weights of `best.pt`; returns the report."""
-    runner.model.load_state_dict(load_checkpoint(folder / "best.pt")["model"])
+    load_weights(runner.model, folder / "best.pt")
     probabilities = runner.predict(test_loader)
     data = test_loader.dataset
     report = score(probabilities, data.y.numpy(), data.tracks, hparams.genres)
@@ -273,17 +291,44 @@ def list_predictions(probabilities, data, genres):
     ]
 
 
+def resumed(hparams, argv):
+    """The folder that `--resume` means, and its run's settings.
+
+    Raises `UserError` where a flag would change what the run computes.
+    """
+    folder = find_run(hparams.resume)
+    run = HParams.from_dict(read_settings(folder))
+    asked = run.parse_argument(argv)
+    for name, value in asked.to_dict().items():
+        if name not in FREE_TO_CHANGE and value != getattr(run, name):
+            raise UserError(
+                f"--{name} {value}: the run {folder} has {getattr(run, name)}, and a resumed run "
+                "keeps its settings; leave the flag out, or start a new run without --resume"
+            )
+    return folder, asked
+
+
 def main(argv=None):
     """Train, test and report."""
-    hparams = choose_genres(HParams().parse_argument(argv))
+    hparams, folder = HParams().parse_argument(argv), None
+    if hparams.resume:
+        folder, hparams = resumed(hparams, argv)
+    hparams = choose_genres(hparams)
     set_seed(hparams.seed)
     loaders = train_loader, valid_loader, test_loader = get_dataloader(hparams)
     runner = Runner(hparams)
     print_sizes(runner, loaders, hparams)
-    folder = make_run_folder(hparams)
+    if folder:
+        write_settings(folder, hparams)
+    else:
+        folder = make_run_folder(hparams)
 
     print("Training on " + device_name(str(runner.device)))
-    history = train(runner, train_loader, valid_loader, folder, hparams)
+    try:
+        history = train(runner, train_loader, valid_loader, folder, hparams)
+    except KeyboardInterrupt:
+        print(f"to go on: python train_test.py --resume {folder}", file=sys.stderr)
+        raise
     report = test(runner, test_loader, folder, hparams)
     print("Training Finished")
 

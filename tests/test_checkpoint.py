@@ -3,7 +3,8 @@ import pickle
 import pytest
 import torch
 
-from checkpoint import load_checkpoint, save_checkpoint
+from checkpoint import load_checkpoint, load_weights, save_checkpoint
+from hparams import UserError
 
 
 class Harmful:
@@ -22,15 +23,39 @@ def test_what_is_saved_is_loaded(tmp_path):
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path, capsys):
     torch.save({"model": Harmful()}, tmp_path / "bad.pt")
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(UserError, match="holds more than plain values and tensors: it is not load"):
         load_checkpoint(tmp_path / "bad.pt")
     assert "run" not in capsys.readouterr().out
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.pt"
-    save_checkpoint(path, epoch=1)
+    save_checkpoint(path, model={}, epoch=1)
     with pytest.raises((AttributeError, pickle.PicklingError)):
-        save_checkpoint(path, epoch=lambda: 2)
-    assert load_checkpoint(path) == {"epoch": 1}
+        save_checkpoint(path, model={}, epoch=lambda: 2)
+    assert load_checkpoint(path) == {"model": {}, "epoch": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_a_truncated_checkpoint_is_a_message(tmp_path):
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, model={"w": torch.zeros(100)})
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"text"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="is damaged, or holds more than"):
+            load_checkpoint(path)
+
+
+def test_what_is_no_checkpoint_of_ours_is_a_message(tmp_path):
+    torch.save([1, 2], tmp_path / "a.pt")
+    with pytest.raises(UserError, match="it holds no weights"):
+        load_checkpoint(tmp_path / "a.pt")
+    with pytest.raises(UserError, match="is missing: the run did not get so far"):
+        load_checkpoint(tmp_path / "b.pt")
+
+
+def test_weights_of_another_model_are_a_message(tmp_path):
+    save_checkpoint(tmp_path / "a.pt", model=torch.nn.Linear(2, 3).state_dict())
+    with pytest.raises(UserError, match="holds the weights of another Linear"):
+        load_weights(torch.nn.Linear(2, 4), tmp_path / "a.pt")

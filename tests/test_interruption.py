@@ -1,6 +1,7 @@
 """Scripts killed at any moment and run again end where an undisturbed run does."""
 
 import dataclasses
+import json
 import random
 import signal
 import subprocess
@@ -10,9 +11,11 @@ import time
 import pytest
 from conftest import ROOT, flags, write_data_set
 
+from checkpoint import load_checkpoint
 from feature_extraction import main as extract_main
 from hparams import UserError
 from manifest import Journal, read_manifest
+from train_test import main as train_main
 
 
 def kill_after(seconds, script, *arguments, with_signal=signal.SIGTERM):
@@ -101,3 +104,91 @@ def test_features_cut_short_are_extracted_again(extracted, capsys):
     extract_main(flags(extracted))
     assert "1 tracks extracted" in capsys.readouterr().out
     assert path.read_bytes() == whole
+
+
+def outcome(folder):
+    """All that a run computed: losses, report, weights."""
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    weights = load_checkpoint(folder / "best.pt")["model"]
+    history = (folder / "history.csv").read_text(encoding="utf-8")
+    return history, report, {name: value.tolist() for name, value in weights.items()}
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(extracted, tmp_path, capsys):
+    settings = {"momentum": 0.9, "batch_size": 5}
+    train_main(flags(extracted, num_epochs=5, run_path=str(tmp_path / "whole"), **settings))
+    train_main(flags(extracted, num_epochs=2, run_path=str(tmp_path / "half"), **settings))
+    capsys.readouterr()
+    train_main(["--resume", str(tmp_path / "half"), "--num_epochs", "5"])
+    assert "Going on with" in capsys.readouterr().out
+    assert outcome(tmp_path / "half") == outcome(tmp_path / "whole")
+    settings = json.loads((tmp_path / "half/hparams.json").read_text(encoding="utf-8"))
+    assert (settings["num_epochs"], settings["resume"]) == (5, "")
+
+
+def test_killed_training_ends_as_an_undisturbed_one(extracted, tmp_path):
+    words = {"num_epochs": 60, "batch_size": 3}
+    train_main(flags(extracted, run_path=str(tmp_path / "whole"), **words))
+    killed = tmp_path / "killed"
+    arguments = flags(extracted, run_path=str(killed), **words)
+    process = subprocess.Popen([sys.executable, str(ROOT / "train_test.py"), *arguments])
+    began = time.monotonic()
+    while not (killed / "last.pt").exists():
+        assert time.monotonic() - began < 60
+        time.sleep(0.01)
+    time.sleep(0.1)
+    process.kill()
+    assert process.wait() != 0, "it ended before it was killed"
+    train_main(["--resume", str(killed)])
+    assert outcome(killed) == outcome(tmp_path / "whole")
+
+
+def test_an_early_stop_stays_one(extracted, tmp_path, capsys):
+    words = {"num_epochs": 60, "patience": 2, "learning_rate": 0.5}
+    train_main(flags(extracted, run_path=str(tmp_path / "run"), **words))
+    before = outcome(tmp_path / "run")
+    train_main(["--resume", str(tmp_path / "run")])
+    assert outcome(tmp_path / "run") == before
+    assert capsys.readouterr().out.count("Early stop:") == 2
+
+
+def test_resume_takes_the_newest_run(extracted, tmp_path, capsys):
+    for seed in ("1", "2"):
+        train_main(flags(extracted, num_epochs=1, run_path=f"runs/{seed}", seed=int(seed)))
+    capsys.readouterr()
+    train_main(["--resume"])
+    assert "Going on with runs" in (out := capsys.readouterr().out)
+    assert out.splitlines()[-1].endswith("2")
+
+
+def test_flags_that_would_change_a_resumed_run_are_refused(extracted, tmp_path):
+    train_main(flags(extracted, run_path=str(tmp_path / "run")))
+    train_main(["--resume", str(tmp_path / "run"), "--seed", "0", "--device", "0"])
+    with pytest.raises(UserError, match=r"--learning_rate 0.1: the run .* has 0.01, and a resumed"):
+        train_main(["--resume", str(tmp_path / "run"), "--learning_rate", "0.1"])
+
+
+def test_nothing_to_resume(extracted, tmp_path):
+    with pytest.raises(UserError, match="no run in runs has completed an epoch"):
+        train_main(["--resume"])
+    with pytest.raises(UserError, match=r"hparams.json is missing or damaged .* is no run"):
+        train_main(["--resume", str(tmp_path / "nowhere")])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
+def test_ctrl_c_ends_training_cleanly(extracted, tmp_path):
+    folder = tmp_path / "run"
+    words = flags(extracted, num_epochs=10000, run_path=str(folder))
+    command = [sys.executable, str(ROOT / "train_test.py"), *words]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while not (folder / "last.pt").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.decode().splitlines() == [
+        f"to go on: python train_test.py --resume {folder}",
+        "interrupted",
+    ]
+    assert load_checkpoint(folder / "last.pt")["epoch"] >= 1
+    assert not list(folder.glob("*.part"))

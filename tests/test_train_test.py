@@ -9,12 +9,12 @@ import pytest
 import torch
 from conftest import flags
 
-import train_test
-from checkpoint import load_checkpoint
+import checkpoint
+from checkpoint import HISTORY, load_checkpoint
 from data_manager import fit_normalizer, get_dataloader, list_tracks
 from hparams import UserError
 from model import build_model
-from train_test import HISTORY, Runner, device_name, find_device, main, set_seed
+from train_test import Runner, device_name, find_device, main, set_seed
 
 
 def train(hparams, folder, **changed):
@@ -67,7 +67,7 @@ def test_the_run_folder_is_complete(extracted, tmp_path):
     history = train(extracted, tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
-        *("hparams.json", "history.csv", "best.pt", "report.txt", "report.json"),
+        *("hparams.json", "history.csv", "best.pt", "last.pt", "report.txt", "report.json"),
         *("confusion_matrix.png", "learning_curves.png"),
     }
     assert history[0] == list(HISTORY)
@@ -83,10 +83,10 @@ def test_the_weights_tested_are_the_best_on_valid(extracted, tmp_path):
     assert best != len(losses) - 1, "the last epoch is the best: the test would prove nothing"
     report = read_report(tmp_path / "run")
     assert report["best_epoch"] == best + 1
-    checkpoint = load_checkpoint(tmp_path / "run/best.pt")
-    assert checkpoint["epoch"] == best + 1
+    saved = load_checkpoint(tmp_path / "run/best.pt")
+    assert saved["epoch"] == best + 1
     runner = Runner(extracted)
-    runner.model.load_state_dict(checkpoint["model"])
+    runner.model.load_state_dict(saved["model"])
     _, valid_loader, test_loader = get_dataloader(extracted)
     assert runner.run(valid_loader, "eval")[0] == pytest.approx(losses[best], abs=1e-6)
     accuracy = runner.run(test_loader, "eval")[1]
@@ -95,15 +95,13 @@ def test_the_weights_tested_are_the_best_on_valid(extracted, tmp_path):
 
 def test_the_checkpoint_is_enough_to_predict(extracted, tmp_path):
     train(extracted, tmp_path / "run")
-    checkpoint = load_checkpoint(tmp_path / "run/best.pt")
-    hparams = dataclasses.replace(extracted, **checkpoint["hparams"])
+    saved = load_checkpoint(tmp_path / "run/best.pt")
+    hparams = dataclasses.replace(extracted, **saved["hparams"])
     net = build_model(hparams)
-    net.load_state_dict(checkpoint["model"])
-    assert (checkpoint["mean"], checkpoint["std"]) == fit_normalizer(
-        list_tracks("train", extracted)
-    )
+    net.load_state_dict(saved["model"])
+    assert (saved["mean"], saved["std"]) == fit_normalizer(list_tracks("train", extracted))
     raw = np.load(extracted.feature_folder() / "test/classical/classical.00006.npy")
-    x = torch.from_numpy((raw - checkpoint["mean"]) / checkpoint["std"]).float()
+    x = torch.from_numpy((raw - saved["mean"]) / saved["std"]).float()
     with torch.inference_mode():
         by_hand = net.eval()(x).softmax(1).mean(0)
     row = read_report(tmp_path / "run")["tracks"][0]
@@ -194,7 +192,7 @@ def test_a_diverging_run_is_stopped_with_a_remedy(extracted, tmp_path, capsys):
 
 
 def test_runs_are_named_and_never_overwritten(extracted, monkeypatch, tmp_path):
-    monkeypatch.setattr(train_test.time, "strftime", lambda _: "20260102-030405")
+    monkeypatch.setattr(checkpoint.time, "strftime", lambda _: "20260102-030405")
     for _ in range(2):
         main(flags(extracted, num_epochs=1))
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
