@@ -203,12 +203,27 @@ def get_dataloader(hparams):
     if not hparams.genres:
         hparams = choose_genres(hparams)
     splits = {set_name: list_tracks(set_name, hparams) for set_name in SPLITS}
+    check_duplicates(splits)
     normalization = fit_normalizer(splits["train"])
     seeds = {"train": hparams.seed}
     return tuple(
         make_loader(tracks, normalization, seeds.get(set_name), hparams)
         for set_name, tracks in splits.items()
     )
+
+
+def check_duplicates(splits):
+    """Raise `UserError` where `Track`s of two splits have the same features, silence apart."""
+    seen = {}
+    for set_name, tracks in splits.items():
+        for track in tracks:
+            where = f"{track.name} ({set_name}_list.txt)"
+            first, first_split = seen.setdefault(track.entry["hash"], (where, set_name))
+            if first_split != set_name and track.entry["sum_of_squares"] > 0:
+                raise UserError(
+                    f"{first} and {where} are the same recording: a track stands in one split; "
+                    "take one line out (`python dataset/check_leaks.py` looks for more)"
+                )
 
 
 def make_loader(tracks, normalization, seed, hparams):

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import scipy
 import soundfile
-import soxr
 
+from audio import UNREADABLE, is_ended, load_audio, remedy
 from hparams import HParams, UserError, run_script
 from manifest import (
     Journal,
@@ -38,7 +38,6 @@ from parallel import run_jobs
 
 SPLITS = ("train", "valid", "test")
 LINE = re.compile(r"[^/.,:-][^/,:]*/(?!\.\.?$)[^/]+")
-UNREADABLE = (soundfile.SoundFileError, RuntimeError, TypeError)  # TypeError: headerless .raw
 BLOCK = 2048  # frames transformed at once, so that an hour of audio takes no more memory than one
 
 
@@ -135,36 +134,6 @@ def choose_genres(hparams):
     return chosen
 
 
-def load_audio(path, hparams):
-    """A file's waveform (samples,), float32: channels averaged, resampled (soxr, high quality).
-
-    Raises `UserError` where it is missing, holds no audio that libsndfile reads, or NaN.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} is missing: put it there or take its line out of the list")
-    try:
-        y, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except UNREADABLE as error:
-        reason = getattr(error, "error_string", error)
-        raise UserError(f"{path} cannot be read ({reason}): {remedy(path)}") from error
-    if not np.isfinite(y).all():
-        raise UserError(f"{path} holds samples that are no numbers (NaN): {remedy(path)}")
-    if not len(y):
-        raise UserError(f"{path} holds no sample: {remedy(path)}")
-    y = y.mean(axis=1)
-    return y if rate == hparams.sample_rate else soxr.resample(y, rate, hparams.sample_rate)
-
-
-def remedy(path):
-    """What to do about a file that cannot be read."""
-    readable = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".opus"}
-    if path.suffix.lower() in readable:
-        return "copy it again from its source, or take its line out of the list"
-    converted = path.with_suffix(".wav")
-    return f'convert it with `ffmpeg -i "{path}" "{converted}"` and list that'
-
-
 def stft(y, hparams):
     """Short-time Fourier transform of a waveform (slide "STFT"), as `librosa.stft` defines it.
 
@@ -221,14 +190,8 @@ def log_mel(y, hparams):
 
 
 def melspectrogram(file_name, hparams):
-    """Log-mel (frames, num_mels) of a track of the data set, as taught.
-
-    Frames beyond feature_length, which are not kept, are not computed.
-    """
-    y = load_audio(Path(hparams.dataset_path, file_name), hparams)
-    if hparams.feature_length:
-        y = y[: (hparams.feature_length - 1) * hparams.hop_size + hparams.fft_size]
-    return log_mel(y, hparams)
+    """Log-mel (frames, num_mels) of a track of the data set, as taught."""
+    return log_mel(load_audio(Path(hparams.dataset_path, file_name), hparams), hparams)
 
 
 def resize_array(array, length):
@@ -238,14 +201,31 @@ def resize_array(array, length):
     return resized
 
 
+def first_samples(y, hparams):
+    """The part of a waveform that the frames kept of it depend on."""
+    if not hparams.feature_length:
+        return y
+    return y[: (hparams.feature_length - 1) * hparams.hop_size + hparams.fft_size]
+
+
+def what_is_odd(path, y, hparams):
+    """What to look at in a track that is kept all the same; empty where nothing is."""
+    if len(y) < hparams.fft_size:
+        return f"{path} is shorter than one frame: it is padded with zeros"
+    if np.ptp(y) == 0:
+        return f"{path} is silent"
+    return "" if is_ended(path) else f"{path} has no mark of its end: it may be cut short"
+
+
 def extract_track(job):
     """Extract one track: (split, file name, hparams) to its manifest entry, or why it cannot be."""
     split, file_name, hparams = job
     source = Path(hparams.dataset_path, file_name)
     try:
         state = source_state(source)  # before it is read: a later change is seen as one
+        y = load_audio(source, hparams)
         with np.errstate(over="ignore", invalid="ignore"):  # told below
-            feature = melspectrogram(file_name, hparams)
+            feature = log_mel(first_samples(y, hparams), hparams)
     except FileNotFoundError:
         return f"{source} is missing: put it there or take its line out of the list"
     except MemoryError:
@@ -261,6 +241,7 @@ def extract_track(job):
     write_atomic(hparams.feature_folder() / key, lambda file: np.save(file, chunks))
     return {
         "source": file_name,
+        "warning": what_is_odd(source, y, hparams),
         **state,
         "frames": len(real),
         "hash": hashlib.blake2b(real.tobytes(), digest_size=16).hexdigest(),
@@ -349,7 +330,8 @@ def main(argv=None):
         else:
             print(f"nothing to extract: all features are at {journal.folder}")
         listed = sum(map(len, lists.values()))
-        print(f"{listed - len(jobs)} of {listed} tracks are extracted already")
+        if 0 < len(jobs) < listed:
+            print(f"{listed - len(jobs)} of {listed} tracks are extracted already")
         broken = extract(jobs, tracks, journal, hparams)
     return report_broken(broken, lists, hparams)
 
@@ -369,6 +351,8 @@ def extract(jobs, tracks, journal, hparams):
         else:
             tracks[key] = result
             journal.add(key, result)
+            if result["warning"]:
+                print(f"warning: {result['warning']}", file=sys.stderr)
     write_manifest(hparams, tracks, broken if hparams.skip_broken else ())
     journal.end()
     print(

@@ -2,9 +2,9 @@
 
 The manifest holds the settings that shaped the features and their fingerprint, the versions of the
 libraries, and per track, by the path of its features below the folder: `source` (its line in the
-list), `size` and `mtime_ns` of that file, `frames` (real ones, not padding), `hash` of them, and
-their `sum`, `sum_of_squares` and `count` of values, from which normalization is combined. `skipped`
-names the tracks left out by --skip_broken.
+list), its `size` and `mtime_ns`, `warning` (what is odd about it), `frames` (real ones, not
+padding), `hash` of them, and their `sum`, `sum_of_squares` and `count` of values, from which
+normalization is combined. `skipped` names the tracks left out by --skip_broken.
 """
 
 import json
@@ -19,7 +19,17 @@ from filelock import FileLock, Timeout
 from hparams import UserError
 
 MANIFEST = "features.json"
-ENTRY = {"source", "size", "mtime_ns", "frames", "hash", "sum", "sum_of_squares", "count"}
+ENTRY = {
+    "source",
+    "warning",
+    "size",
+    "mtime_ns",
+    "frames",
+    "hash",
+    "sum",
+    "sum_of_squares",
+    "count",
+}
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr")
 
 
@@ -43,13 +53,21 @@ def source_state(path):
 
 
 def write_atomic(path, write):
-    """Have `write(file)` fill the file at `path`, which appears whole or not at all."""
+    """Have `write(file)` fill the file at `path`, which appears whole or not at all.
+
+    Raises `UserError` where that cannot be, on a full disk, say.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{os.getpid()}.part")  # short: the name itself may be at the limit
     try:
         with open(partial, "wb") as file:
             write(file)
         partial.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error}): make room or choose another folder; "
+            "what was finished before is whole"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 

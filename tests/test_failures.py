@@ -10,7 +10,7 @@ from conftest import flags
 
 import model
 import train_test
-from data_manager import get_dataloader
+from data_manager import get_dataloader, load_dataset
 from feature_extraction import choose_genres
 from feature_extraction import main as extract_main
 from hparams import HParams, UserError
@@ -121,6 +121,31 @@ def test_odd_files_are_broken_tracks_too(settings, data_set, capsys):
     ):
         assert reason in captured.err
     assert "24 tracks extracted" in captured.out
+
+
+def test_odd_tracks_are_kept_with_a_warning(settings, data_set, capsys):
+    soundfile.write(data_set / "jazz/jazz.00000.wav", np.zeros(20000), 8000)
+    soundfile.write(data_set / "jazz/jazz.00001.wav", np.full(100, 0.1), 8000)
+    soundfile.write(data_set / "jazz/jazz.00002.wav", np.ones(1), 192000)
+    eight = np.random.default_rng(0).uniform(-0.1, 0.1, (20000, 8))
+    soundfile.write(data_set / "jazz/jazz.00003.wav", eight, 192000)
+    assert extract_main(flags(settings)) == 0
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 3
+    assert "jazz.00000.wav is silent" in errors[0]
+    for line in errors[1:]:
+        assert "is shorter than one frame: it is padded with zeros" in line
+    x, _ = load_dataset("train", settings)
+    assert np.isfinite(x).all()
+    assert len(x) == 24 - 1 - 1 - 1  # three tracks have but one chunk that counts
+
+
+def test_text_named_mp3_is_a_broken_track(settings, data_set, capsys):
+    (data_set / "jazz/song.mp3").write_text("la la la", encoding="utf-8")
+    with open(data_set / "valid_list.txt", "a", encoding="utf-8") as file:
+        file.write("jazz/song.mp3\n")
+    assert extract_main(flags(settings)) == 1
+    assert "song.mp3 cannot be read (" in capsys.readouterr().err
 
 
 def test_settings_that_leave_every_mel_band_empty(settings):

@@ -8,9 +8,9 @@ import soundfile
 from conftest import esc10, flags, sine
 
 import feature_extraction
+from audio import load_audio
 from feature_extraction import (
     choose_genres,
-    load_audio,
     load_list,
     load_lists,
     log_mel,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import random
 import signal
 import subprocess
@@ -94,6 +95,48 @@ def test_two_extractions_into_one_folder_are_refused(settings):
     with Journal(settings.feature_folder()), pytest.raises(UserError, match="another extraction"):
         extract_main(flags(settings))
     assert extract_main(flags(settings)) == 0
+
+
+def test_two_extractions_at_once_leave_whole_features(extracted):
+    both = dataclasses.replace(extracted, feature_path="both", num_workers=2)
+    command = [sys.executable, str(ROOT / "feature_extraction.py"), *flags(both)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    statuses = sorted(process.returncode for process in processes)
+    assert statuses in ([0, 0], [0, 1])
+    assert all(not e or "another extraction is writing" in e.splitlines()[-1] for e in errors)
+    tracks = [read_manifest(h.feature_folder())["tracks"] for h in (extracted, both)]
+    assert tracks[0] == tracks[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of file sizes to set")
+def test_a_full_disk_is_a_message_and_leaves_what_is_there(extracted):
+    limited = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
+        "import feature_extraction\n"
+        "from hparams import run_script\n"
+        "run_script(lambda: feature_extraction.main(sys.argv[1:]))"
+    )
+    folder = extracted.feature_folder()
+    before = contents(folder)
+    longer = dataclasses.replace(extracted, feature_path="longer", feature_length=1024)
+    for hparams in (longer, dataclasses.replace(longer, feature_path="features")):
+        done = subprocess.run(
+            [sys.executable, "-c", limited, *flags(hparams)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            encoding="utf-8",
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: ")
+        assert ".npy cannot be written (" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not list(hparams.feature_folder().rglob("*.part"))
+    npy = {path: data for path, data in before.items() if path.suffix == ".npy"}
+    assert npy.items() <= contents(folder).items()
+    assert extract_main(flags(longer)) == 0
 
 
 def test_features_cut_short_are_extracted_again(extracted, capsys):

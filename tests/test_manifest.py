@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from hparams import HParams
+from hparams import HParams, UserError
 from manifest import ENTRY, feature_file, read_manifest, write_atomic, write_manifest
 
 
@@ -19,7 +19,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         file.write(b"ne")
         raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match=r"a.bin cannot be written \(disk full\)"):
         write_atomic(path, half)
     assert path.read_bytes() == b"old"
     assert [p.name for p in path.parent.iterdir()] == ["a.bin"]

@@ -1,0 +1,82 @@
+"""Audio files to waveforms, whole or not at all."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from hparams import UserError
+
+UNREADABLE = (soundfile.SoundFileError, RuntimeError, TypeError)  # TypeError: headerless .raw
+UNKNOWN_SIZE = 2**31 - 1  # bytes; what writes to a pipe states this or more
+
+
+def load_audio(path, hparams):
+    """A file's waveform (samples,), float32: channels averaged, resampled (soxr, high quality).
+
+    Raises `UserError` where it is missing, no audio that libsndfile reads, cut short, or holds NaN.
+    """
+    y, rate = read_audio(path)
+    y = y.mean(axis=1)
+    return y if rate == hparams.sample_rate else soxr.resample(y, rate, hparams.sample_rate)
+
+
+def read_audio(path):
+    """A file's samples as they are, float32 (samples, channels), and its sample rate.
+
+    Raises `UserError` as `load_audio` does.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} is missing: put it there or take its line out of the list")
+    try:
+        with soundfile.SoundFile(path) as file:
+            y = file.read(dtype="float32", always_2d=True)
+            lost = missing_share(file, len(y))
+            rate = file.samplerate
+    except UNREADABLE as error:
+        reason = getattr(error, "error_string", str(error)) or "its data are damaged"
+        raise UserError(f"{path} cannot be read ({reason}): {remedy(path)}") from error
+    if lost:
+        raise UserError(f"{path} is cut short, {lost:.0%} of it is missing: {remedy(path)}")
+    if not np.isfinite(y).all():
+        raise UserError(f"{path} holds samples that are no numbers (NaN): {remedy(path)}")
+    if not len(y):
+        raise UserError(f"{path} holds no sample: {remedy(path)}")
+    return y, rate
+
+
+def missing_share(file, read):
+    """The share of an open file that is missing, for `read` samples got; 0 where it is whole.
+
+    libsndfile reads what there is of a file cut short, and notes the size that its header states.
+    """
+    stated = re.search(r"(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", file.extra_info)
+    if stated:
+        said, found = map(int, stated.groups())
+        if found + 1 < said < UNKNOWN_SIZE:
+            return 1 - found / said
+    return 1 - read / file.frames if read < 0.99 * file.frames else 0
+
+
+def is_ended(path):
+    """Whether an Ogg file has the mark of its end on its last page; other files always have."""
+    path = Path(path)
+    if path.suffix.lower() not in (".ogg", ".oga", ".opus"):
+        return True
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - (1 << 17)))  # a page is 64 KiB at most
+        data = file.read()
+    page = data.rfind(b"OggS")
+    return page < 0 or bool(data[page + 5 : page + 6].ljust(1, b"\0")[0] & 4)
+
+
+def remedy(path):
+    """What to do about a file that cannot be read."""
+    readable = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".opus"}
+    if path.suffix.lower() in readable:
+        return "copy it again from its source, or take its line out of the list"
+    converted = path.with_suffix(".wav")
+    return f'convert it with `ffmpeg -i "{path}" "{converted}"` and list that'

@@ -1,0 +1,143 @@
+"""Splits a folder of class folders into train, valid and test lists.
+
+    python dataset/make_lists.py my_music
+    python dataset/make_lists.py my_music --group_by "/(.+?) - "
+
+Three fifths of each class go to train, a fifth to valid, a fifth to test, drawn by a seed. Tracks
+of one group (an artist, an album, a source recording) stay in one split: the group is what the
+first parentheses of the expression match in `class/track.mp3`.
+"""
+
+import argparse
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script sees its own folder only
+
+from feature_extraction import LINE, genre_of
+from hparams import UserError, run_script
+from manifest import feature_file, write_atomic
+
+SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
+SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".opus"}
+
+
+def find_tracks(folder):
+    """The audio files of a folder's class folders, `["class/track.wav", ...]`, sorted.
+
+    Raises `UserError` where there is none, or two would share a feature file.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"no folder at {folder}: name one that holds a folder of tracks a class")
+    names = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.glob("*/*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+    names = [name for name in names if not name.startswith(".")]
+    if not names:
+        raise UserError(f"{folder} has no audio in folders of its own, such as {folder}/jazz/a.wav")
+    seen = {}
+    for name in names:
+        if not LINE.fullmatch(name):
+            raise UserError(f"{folder / name}: rename it without a comma, colon or leading - or .")
+        other = seen.setdefault(feature_file("", name), name)
+        if other != name:
+            raise UserError(f"{other} and {name} would share one feature file: rename one of them")
+    return names
+
+
+def group_tracks(names, group_by):
+    """The tracks of each group: `{group: [name, ...]}`; without an expression, each is its own."""
+    if not group_by:
+        return {name: [name] for name in names}
+    try:
+        expression = re.compile(group_by)
+    except re.error as error:
+        raise UserError(f"--group_by {group_by}: no regular expression ({error})") from error
+    groups = {}
+    for name in names:
+        found = expression.search(name)
+        if not found:
+            raise UserError(f"--group_by {group_by}: matches nothing in {name}; it must in each")
+        key = found.group(1) if expression.groups else found.group()
+        groups.setdefault(key, []).append(name)
+    return groups
+
+
+def split_tracks(groups, seed):
+    """Names by split, `{"train": [...], ...}`, each class in the proportions of `SHARES`.
+
+    Largest groups first, each goes where its classes have the least of their share so far. Raises
+    `UserError` where a class would miss from a split.
+    """
+    counts = Counter(genre_of(name) for names in groups.values() for name in names)
+    order = np.random.default_rng(seed).permutation(sorted(groups))
+    order = sorted(order, key=lambda group: -len(groups[group]))
+    filled = {split: Counter() for split in SHARES}
+    lists = {split: [] for split in SHARES}
+    for group in order:
+        genres = [genre_of(name) for name in groups[group]]
+        lack = {
+            split: sum(1 - filled[split][g] / (share * counts[g]) for g in genres)
+            for split, share in SHARES.items()
+        }
+        split = max(lack, key=lack.get)
+        lists[split] += groups[group]
+        filled[split].update(genres)
+    for split, found in filled.items():
+        if missing := sorted(counts.keys() - found.keys()):
+            raise UserError(
+                f"{split} would have no track of {', '.join(missing)}: "
+                "a class takes three tracks, or three groups, at least"
+            )
+    return {split: sorted(names) for split, names in lists.items()}
+
+
+def write_lists(folder, lists, force):
+    """Write `train_list.txt` and the others. Raises `UserError` rather than change one there is."""
+    texts = {
+        Path(folder, f"{split}_list.txt"): "".join(f"{name}\n" for name in names).encode()
+        for split, names in lists.items()
+    }
+    for path, text in texts.items():
+        if path.exists() and path.read_bytes() != text and not force:
+            raise UserError(f"{path} is there and differs: pass --force to replace the lists")
+    for path, text in texts.items():
+        write_atomic(path, lambda file, text=text: file.write(text))
+
+
+def parse(argv):
+    """The command line's settings."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser.add_argument("folder", help="folder that holds a folder of tracks a class")
+    parser.add_argument("--group_by", default="", help="regular expression of what stays together")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, another split [0]")
+    parser.add_argument("--force", action="store_true", help="replace lists that are there")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    """Write the lists and print how many tracks of each class they have."""
+    args = parse(argv)
+    if args.seed < 0:
+        raise UserError(f"--seed {args.seed}: must be 0 or more")
+    names = find_tracks(args.folder)
+    groups = group_tracks(names, args.group_by)
+    lists = split_tracks(groups, args.seed)
+    write_lists(args.folder, lists, args.force)
+    print(f"{len(names)} tracks, {len(groups)} groups")
+    for split, listed in lists.items():
+        counts = Counter(map(genre_of, listed))
+        shown = ", ".join(f"{genre} {counts[genre]}" for genre in sorted(counts))
+        print(f"{split}: {len(listed)} ({shown})")
+
+
+if __name__ == "__main__":
+    run_script(main)

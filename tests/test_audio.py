@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import soundfile
+from conftest import sine
+
+from audio import is_ended, load_audio, read_audio
+from hparams import HParams, UserError
+
+
+def write(path, seconds=5.0):
+    rng = np.random.default_rng(0)
+    tone = sine(440, seconds, 22050)
+    y = tone + 0.02 * rng.standard_normal(len(tone)).astype(np.float32)
+    soundfile.write(path, y, 22050)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "mp3", "aiff", "au"])
+def test_a_file_cut_short_is_refused(tmp_path, kind):
+    path = write(tmp_path / f"a.{kind}")
+    whole = path.read_bytes()
+    assert len(read_audio(path)[0]) == pytest.approx(5 * 22050, rel=0.02)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(
+        UserError, match=r"is cut short, \d+% of it is missing|data are damaged|lost sync"
+    ):
+        read_audio(path)
+
+
+def test_an_ogg_cut_short_lacks_the_mark_of_its_end(tmp_path):
+    path = write(tmp_path / "a.ogg")
+    whole = path.read_bytes()
+    assert is_ended(path)
+    path.write_bytes(whole[: len(whole) // 2])
+    assert not is_ended(path)
+    assert is_ended(write(tmp_path / "a.wav"))
+
+
+def test_a_wav_from_a_pipe_of_unknown_size_is_whole(tmp_path):
+    path = write(tmp_path / "a.wav")
+    data = bytearray(path.read_bytes())
+    data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    assert len(read_audio(path)[0]) == 5 * 22050
+
+
+@pytest.mark.parametrize(("channels", "rate"), [(8, 22050), (1, 192000), (2, 8000)])
+def test_channels_and_rates(tmp_path, channels, rate):
+    y = np.repeat(sine(440, 1.0, rate)[:, None], channels, axis=1)
+    soundfile.write(tmp_path / "a.wav", y, rate, "FLOAT")
+    loaded = load_audio(tmp_path / "a.wav", HParams())
+    assert loaded.shape == (22050,)
+    expected = sine(440, 1.0, 22050)
+    np.testing.assert_allclose(loaded[2000:-2000], expected[2000:-2000], atol=2e-3)

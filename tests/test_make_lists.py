@@ -1,0 +1,102 @@
+import pytest
+import soundfile
+from conftest import sine
+
+from dataset.make_lists import main
+from feature_extraction import choose_genres, genre_of, load_lists
+from hparams import HParams, UserError
+
+
+def write_folder(folder, names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+def lists_of(folder):
+    return load_lists(choose_genres(HParams(dataset_path=str(folder))))
+
+
+def test_classes_keep_their_proportions(tmp_path):
+    names = [f"재즈/{i}.mp3" for i in range(20)] + [f"pop/{i}.flac" for i in range(10)]
+    write_folder(tmp_path, names)
+    main([str(tmp_path)])
+    lists = lists_of(tmp_path)
+    assert sorted(name for listed in lists.values() for name in listed) == sorted(names)
+    for genre, expected in (("재즈", (12, 4, 4)), ("pop", (6, 2, 2))):
+        found = tuple(sum(genre_of(n) == genre for n in listed) for listed in lists.values())
+        assert found == expected
+
+
+def test_the_seed_decides(tmp_path):
+    write_folder(tmp_path, [f"a/{i}.wav" for i in range(20)])
+    drawn = []
+    for seed in ("1", "1", "2"):
+        main([str(tmp_path), "--seed", seed, "--force"])
+        drawn.append(lists_of(tmp_path))
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.parametrize("expression", [r"/(.+?) - ", r"artist\d"])
+def test_groups_stay_in_one_split(tmp_path, expression):
+    names = [f"{g}/artist{i % 6} - {g}{i}.wav" for g in ("jazz", "pop") for i in range(30)]
+    write_folder(tmp_path, names)
+    main([str(tmp_path), "--group_by", expression])
+    splits = {}
+    for split, listed in lists_of(tmp_path).items():
+        assert len(listed) >= 10
+        for name in listed:
+            splits.setdefault(name.split("/")[1].split(" - ")[0], set()).add(split)
+    assert all(len(found) == 1 for found in splits.values())
+    assert len(splits) == 6
+
+
+def test_what_is_no_track_is_left_out(tmp_path):
+    write_folder(tmp_path, [f"a/{i}.wav" for i in range(5)])
+    write_folder(tmp_path, ["a/._0.wav", "a/cover.jpg", ".git/b.wav", "top.wav"])
+    main([str(tmp_path)])
+    assert sum(map(len, lists_of(tmp_path).values())) == 5
+
+
+def test_lists_are_not_replaced_without_force(tmp_path):
+    write_folder(tmp_path, [f"a/{i}.wav" for i in range(20)])
+    main([str(tmp_path)])
+    before = lists_of(tmp_path)
+    main([str(tmp_path)])  # the same again is no change
+    with pytest.raises(UserError, match="is there and differs: pass --force"):
+        main([str(tmp_path), "--seed", "1"])
+    assert lists_of(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("names", "words", "message"),
+    [
+        ([], [], "has no audio in folders of its own"),
+        (["a/x.wav", "a/y.wav"], [], "test would have no track of a"),
+        (["a/x.wav", "a/x.mp3", "a/z.wav"], [], "a/x.mp3 and a/x.wav would share one feature file"),
+        (["a,b/x.wav"], [], "rename it without a comma"),
+        (["a/x.wav"], ["--group_by", "("], "no regular expression"),
+        (["a/x.wav"], ["--group_by", "artist"], "matches nothing in a/x.wav"),
+        (["a/x.wav"], ["--seed", "-1"], "--seed -1: must be 0 or more"),
+    ],
+)
+def test_folders_that_make_no_lists(tmp_path, names, words, message):
+    write_folder(tmp_path, names)
+    with pytest.raises(UserError, match=message.replace("(", r"\(")):
+        main([str(tmp_path), *words])
+    assert not list(tmp_path.glob("*_list.txt"))
+    with pytest.raises(UserError, match="no folder at"):
+        main([str(tmp_path / "nowhere")])
+
+
+def test_made_lists_can_be_extracted(tmp_path, monkeypatch):
+    from feature_extraction import main as extract_main
+
+    monkeypatch.chdir(tmp_path)
+    for genre in ("가요", "국악"):
+        (tmp_path / "음악" / genre).mkdir(parents=True)
+        for i in range(5):
+            soundfile.write(tmp_path / "음악" / genre / f"{i}번.wav", sine(300 + 10 * i), 8000)
+    main(["음악"])
+    assert extract_main(["--dataset_path", "음악", "--num_workers", "1"]) == 0
