@@ -13,20 +13,20 @@ from feature_extraction import choose_genres, load_lists
 from hparams import HParams, UserError
 
 RATE = 22050
+FOUR = ("disco", "jazz", "metal", "pop")
 
 
 @pytest.fixture
 def short_split(monkeypatch):
-    """A split of 5 + 2 + 3 tracks of two genres each, so that the tests are fast."""
-    small = {"jazz": ("0-3,54", "5-6", "7-9"), "pop": ("0-3,54", "5-6", "7-9")}
-    monkeypatch.setattr(gtzan, "TABLE", small)
-    return ["--genres", "jazz", "pop", "--num_workers", "1"]
+    """A split of 5 + 2 + 3 tracks of each of four genres, so that the tests are fast."""
+    monkeypatch.setattr(gtzan, "TABLE", dict.fromkeys(FOUR, ("0-3,54", "5-6", "7-9")))
+    return ["--genres", *FOUR, "--num_workers", "1"]
 
 
 def write_copy(folder, suffix=".wav", seconds=30.0):
-    """The tracks of the short split as a copy of GTZAN has them."""
+    """The 40 tracks of the short split as a copy of GTZAN has them."""
     rng = np.random.default_rng(0)
-    for genre in ("jazz", "pop"):
+    for genre in FOUR:
         (folder / genre).mkdir(parents=True)
         for n in (0, 1, 2, 3, 5, 6, 7, 8, 9, 54):
             y = 0.1 * rng.standard_normal(int(seconds * RATE))
@@ -53,6 +53,25 @@ def test_splits_share_no_track_and_name_tracks_of_gtzan():
     assert "jazz/jazz.00054" in split_lists(GENRES)["train"]
 
 
+@pytest.mark.parametrize(
+    ("genres", "counts"), [(GENRES, (353, 150, 227)), (list(TABLE), (443, 197, 290))]
+)
+def test_the_lists_of_a_copy_of_1000_tracks(tmp_path, monkeypatch, genres, counts):
+    monkeypatch.setattr(gtzan, "fault", lambda path: "")
+    for genre in TABLE:
+        (tmp_path / "copy" / genre).mkdir(parents=True)
+        for number in range(100):
+            (tmp_path / "copy" / genre / f"{genre}.{number:05d}.wav").touch()
+    words = ["--genres", *genres, "--num_workers", "1"]
+    assert run_main(tmp_path / "copy", tmp_path / "gtzan", *words) == 0
+    lists = load_lists(HParams(dataset_path=str(tmp_path / "gtzan")))
+    assert tuple(map(len, lists.values())) == counts
+    assert lists == {s: [f"{n}.wav" for n in names] for s, names in split_lists(genres).items()}
+    listed = {name for names in lists.values() for name in names}
+    placed = {p.relative_to(tmp_path / "gtzan").as_posix() for p in tmp_path.glob("gtzan/*/*")}
+    assert placed == listed
+
+
 @pytest.mark.parametrize("below", [".", "genres", "Data/genres_original"])
 @pytest.mark.parametrize("suffix", [".wav", ".au"])
 def test_a_folder_becomes_a_data_set(tmp_path, short_split, below, suffix, capsys):
@@ -61,12 +80,12 @@ def test_a_folder_becomes_a_data_set(tmp_path, short_split, below, suffix, capsy
     (tmp_path / "copy/images_original/jazz").mkdir(parents=True)
     (tmp_path / "copy/images_original/jazz/jazz00000.png").write_bytes(b"picture")
     assert run_main(tmp_path / "copy", tmp_path / "gtzan", *short_split) == 0
-    assert "10/4/6 tracks for train/valid/test, 2 genres" in capsys.readouterr().out
+    assert "20/8/12 tracks for train/valid/test, 4 genres" in capsys.readouterr().out
     hparams = choose_genres(HParams(dataset_path=str(tmp_path / "gtzan")))
-    assert hparams.genres == ["jazz", "pop"]
-    assert load_lists(hparams)["valid"][0] == f"jazz/jazz.00005{suffix}"
+    assert hparams.genres == list(FOUR)
+    assert load_lists(hparams)["valid"][0] == f"disco/disco.00005{suffix}"
     files = {path.name for path in (tmp_path / "gtzan").rglob(f"*{suffix}")}
-    assert len(files) == 20
+    assert len(files) == 40
     assert not any(name.startswith("._") for name in files)
 
 
@@ -74,7 +93,7 @@ def test_a_data_set_in_its_place_already_gets_its_lists(tmp_path, short_split):
     folder = write_copy(tmp_path / "gtzan")
     assert run_main(folder, folder, *short_split) == 0
     assert (folder / "train_list.txt").is_file()
-    assert len(list(folder.rglob("*.wav"))) == 20
+    assert len(list(folder.rglob("*.wav"))) == 40
 
 
 def plant_faults(folder):
@@ -116,7 +135,7 @@ def test_each_fault_is_found_by_name_and_no_other(tmp_path, short_split, capsys)
     assert len(broken) == len(expected)
     for name, reason in expected.items():
         assert sum(name in line and reason in line for line in broken) == 1, (name, reason)
-    assert "10 of 20 tracks are as they should be, 10 are not" in captured.out
+    assert "30 of 40 tracks are as they should be, 10 are not" in captured.out
     assert not (tmp_path / "gtzan").exists()
 
 
@@ -124,7 +143,7 @@ def test_broken_tracks_can_be_left_out(tmp_path, short_split, capsys):
     source = write_copy(tmp_path / "copy")
     plant_faults(source)
     assert run_main(source, tmp_path / "gtzan", "--skip_broken", *short_split) == 0
-    assert "6/1/3 tracks for train/valid/test" in capsys.readouterr().out
+    assert "16/5/9 tracks for train/valid/test" in capsys.readouterr().out
     hparams = choose_genres(HParams(dataset_path=str(tmp_path / "gtzan"), genres=["pop"]))
     assert len(load_lists(hparams)["valid"]) == 1
 
@@ -161,7 +180,7 @@ def test_an_archive_becomes_a_data_set(tmp_path, short_split, make):
     archive = make(tmp_path / "gtzan.bin", members)
     (tmp_path / "out").mkdir()
     assert run_main(archive, tmp_path / "out/gtzan", *short_split) == 0
-    assert len(list((tmp_path / "out/gtzan").rglob("*.wav"))) == 20
+    assert len(list((tmp_path / "out/gtzan").rglob("*.wav"))) == 40
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["gtzan"]
 
 
