@@ -10,6 +10,7 @@ import soxr
 from hparams import UserError
 
 UNREADABLE = (soundfile.SoundFileError, RuntimeError, TypeError)  # TypeError: headerless .raw
+UNKNOWN_FRAMES = 2**40  # more than that, as libsndfile says of a FLAC from a pipe, means unknown
 UNKNOWN_SIZE = 2**31 - 1  # bytes; what writes to a pipe states this or more
 
 
@@ -33,7 +34,7 @@ def read_audio(path):
         raise UserError(f"{path} is missing: put it there or take its line out of the list")
     try:
         with soundfile.SoundFile(path) as file:
-            y = file.read(dtype="float32", always_2d=True)
+            y = read_samples(file)
             lost = missing_share(file, len(y))
             rate = file.samplerate
     except UNREADABLE as error:
@@ -48,6 +49,16 @@ def read_audio(path):
     return y, rate
 
 
+def read_samples(file):
+    """All samples of an open file, float32 (samples, channels), its length known or not."""
+    if file.frames <= UNKNOWN_FRAMES:
+        return file.read(dtype="float32", always_2d=True)
+    blocks = [file.read(1 << 20, dtype="float32", always_2d=True)]
+    while len(blocks[-1]):
+        blocks.append(file.read(1 << 20, dtype="float32", always_2d=True))
+    return np.concatenate(blocks)
+
+
 def missing_share(file, read):
     """The share of an open file that is missing, for `read` samples got; 0 where it is whole.
 
@@ -58,6 +69,8 @@ def missing_share(file, read):
         said, found = map(int, stated.groups())
         if found + 1 < said < UNKNOWN_SIZE:
             return 1 - found / said
+    if file.frames > UNKNOWN_FRAMES:
+        return 0
     return 1 - read / file.frames if read < 0.99 * file.frames else 0
 
 

@@ -5,6 +5,8 @@ normalization: enough to predict), `last.pt` (besides, the optimizer and every r
 resume from), and the report. Checkpoints hold plain values and tensors: loading one runs no code.
 """
 
+import io
+import itertools
 import json
 import random
 import time
@@ -21,7 +23,9 @@ HISTORY = ("epoch", "train_loss", "train_acc", "valid_loss", "valid_acc")
 
 def save_checkpoint(path, **parts):
     """Write `parts`, plain values and tensors, to a file that appears whole or not at all."""
-    write_atomic(path, lambda file: torch.save(parts, file))
+    data = io.BytesIO()  # torch hides the reason where it cannot write to a file
+    torch.save(parts, data)
+    write_atomic(path, lambda file: file.write(data.getbuffer()))
 
 
 def load_checkpoint(path):
@@ -58,16 +62,30 @@ def load_weights(model, path):
 
 def make_run_folder(hparams):
     """A new folder for the run, with its settings. Never one that holds anything already."""
-    name = f"{hparams.data_name()}-{hparams.model}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = first = Path(hparams.run_path or Path("runs", name))
-    number = 1
-    while folder.exists() and any(folder.iterdir()):
-        if hparams.run_path:
-            raise UserError(f"--run_path {folder} is not empty: pass another, or delete it")
-        number += 1
-        folder = first.with_name(f"{first.name}-{number}")
+    if hparams.run_path:
+        folder = Path(hparams.run_path)
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise UserError(
+                f"--run_path {folder} is not empty: pass another, delete it, or go on with the run "
+                f"there by `python train_test.py --resume {folder}`"
+            )
+    else:
+        time_now = time.strftime("%Y%m%d-%H%M%S")
+        folder = new_folder(Path("runs", f"{hparams.data_name()}-{hparams.model}-{time_now}"))
     write_settings(folder, hparams)
     return folder
+
+
+def new_folder(first):
+    """A folder made by this call alone: of this name, or with -2, -3 ... where that is taken."""
+    for number in itertools.count(1):
+        folder = first if number == 1 else first.with_name(f"{first.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
 
 
 def write_settings(folder, hparams):
@@ -87,17 +105,18 @@ def read_settings(folder):
 
 
 def find_run(run):
-    """The folder of a run: the one named, or the newest in `runs` for "newest".
+    """The folder of a run: the one named, or the one last begun or trained in `runs` for "newest".
 
     Raises `UserError` where there is none.
     """
     if run != "newest":
         return Path(run)
-    checkpoints = Path("runs").glob("*/last.pt")
-    newest = max(checkpoints, key=lambda path: path.stat().st_mtime_ns, default=None)
-    if newest is None:
-        raise UserError("no run in runs has completed an epoch: start one, or name its folder")
-    return newest.parent
+    files = [
+        path for name in ("hparams.json", "last.pt") for path in Path("runs").glob(f"*/{name}")
+    ]
+    if not files:
+        raise UserError("there is no run in runs: start one without --resume, or name its folder")
+    return max(files, key=lambda path: path.stat().st_mtime_ns).parent
 
 
 def write_history(folder, history):

@@ -5,6 +5,8 @@ least half of it is, or when it is the first of a shorter track. Order is that o
 """
 
 import dataclasses
+import hashlib
+import json
 import math
 from typing import NamedTuple
 
@@ -14,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from feature_extraction import SPLITS, choose_genres, genre_of, load_lists, named_genres
 from hparams import UserError
-from manifest import feature_file, is_current, read_manifest
+from manifest import feature_file, hash_frames, is_current, read_manifest
 
 
 class Track(NamedTuple):
@@ -32,15 +34,16 @@ class GTZANDataset(Dataset):
 
     An index may be one number or a list of them, for a whole batch at once. `tracks` (chunks,)
     tells which of `names` each chunk was cut from, `normalization` the mean and standard deviation
-    that x was normalized by.
+    that x was normalized by, and `digest` differs where the tracks or their features do.
     """
 
-    def __init__(self, x, y, tracks=None, names=(), normalization=(0.0, 1.0)):
+    def __init__(self, x, y, tracks=None, names=(), normalization=(0.0, 1.0), digest=""):
         self.x = x
         self.y = y
         self.tracks = tracks
         self.names = list(names)
         self.normalization = normalization
+        self.digest = digest
 
     def __getitem__(self, index):
         return self.x[index], self.y[index]
@@ -152,15 +155,21 @@ def make_track(set_name, name, entries, hparams):
 
 
 def read_chunks(track, hparams):
-    """A track's chunks that count, float32 (chunks, chunk_length, num_mels)."""
+    """A track's chunks that count, float32 (chunks, chunk_length, num_mels).
+
+    Raises `UserError` where the file is not the one that the manifest tells of.
+    """
     try:
-        chunks = np.load(track.path, allow_pickle=False)[: track.chunks]
+        chunks = np.load(track.path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise damaged(track, str(error)) from error
-    shape = (track.chunks, hparams.chunk_length, hparams.num_mels)
-    if chunks.shape != shape or chunks.dtype != np.float32:
-        raise damaged(track, f"{chunks.dtype} {chunks.shape} is not float32 {shape}")
-    return chunks
+    frames, size = track.entry["frames"], (hparams.chunk_length, hparams.num_mels)
+    if chunks.shape[1:] != size or chunks.dtype != np.float32:
+        expected = f"float32 (chunks, {size[0]}, {size[1]})"
+        raise damaged(track, f"{chunks.dtype} {chunks.shape} is not {expected}")
+    if hash_frames(chunks.reshape(-1, hparams.num_mels)[:frames]) != track.entry["hash"]:
+        raise damaged(track, "it does not hold the features that were extracted")
+    return chunks[: track.chunks]
 
 
 def damaged(track, reason):
@@ -235,5 +244,7 @@ def make_loader(tracks, normalization, seed, hparams):
     owner = np.repeat(np.arange(len(tracks)), [track.chunks for track in tracks])
     names = [track.name for track in tracks]
     x, y = torch.from_numpy(x), torch.from_numpy(y)
-    dataset = GTZANDataset(x, y, owner, names, normalization)
+    hashes = json.dumps([[track.name, track.label, track.entry["hash"]] for track in tracks])
+    digest = hashlib.sha256(hashes.encode()).hexdigest()
+    dataset = GTZANDataset(x, y, owner, names, normalization, digest)
     return DataLoader(dataset, None, sampler=Batches(len(dataset), hparams.batch_size, seed))

@@ -11,7 +11,6 @@ Arrays: waveform (samples,) float32 mono in [-1, 1]; feature (frames, bins), tim
 
 import dataclasses
 import functools
-import hashlib
 import re
 import shutil
 import sys
@@ -23,11 +22,12 @@ import numpy as np
 import scipy
 import soundfile
 
-from audio import UNREADABLE, is_ended, load_audio, remedy
+from audio import UNKNOWN_FRAMES, UNREADABLE, is_ended, load_audio, remedy
 from hparams import HParams, UserError, run_script
 from manifest import (
     Journal,
     feature_file,
+    hash_frames,
     kept_length,
     present_tracks,
     source_state,
@@ -37,7 +37,7 @@ from manifest import (
 from parallel import run_jobs
 
 SPLITS = ("train", "valid", "test")
-LINE = re.compile(r"[^/.,:-][^/,:]*/(?!\.\.?$)[^/]+")
+LINE = re.compile(r"[^/.,:\0-][^/,:\0]*/(?!\.\.?$)[^/\0]+")
 BLOCK = 2048  # frames transformed at once, so that an hour of audio takes no more memory than one
 
 
@@ -85,8 +85,8 @@ def load_lists(hparams):
     for split, names in lists.items():
         for name in names:
             where = f"{name} ({split}_list.txt)"
-            stem = unicodedata.normalize("NFC", feature_file("", name)).casefold()
-            if stem in seen:  # one file, on disks that tell no case apart
+            stem = same_file(name)
+            if stem in seen:
                 raise UserError(
                     f"{seen[stem]} and {where} would share one feature file: "
                     "a track stands in one split, once; take one line out or rename it"
@@ -96,6 +96,11 @@ def load_lists(hparams):
         kept = set(hparams.genres)
         lists = {s: [n for n in names if genre_of(n) in kept] for s, names in lists.items()}
     return lists
+
+
+def same_file(file_name):
+    """What tracks share that share a feature file, also on disks that tell no case apart."""
+    return unicodedata.normalize("NFC", feature_file("", file_name)).casefold()
 
 
 def genre_of(file_name):
@@ -228,6 +233,8 @@ def extract_track(job):
             feature = log_mel(first_samples(y, hparams), hparams)
     except FileNotFoundError:
         return f"{source} is missing: put it there or take its line out of the list"
+    except OSError as error:
+        return f"{source} cannot be read ({error.strerror}): {remedy(source)}"
     except MemoryError:
         return f"{source} does not fit into memory: pass a smaller --num_workers, or cut it"
     except UserError as error:
@@ -244,7 +251,7 @@ def extract_track(job):
         "warning": what_is_odd(source, y, hparams),
         **state,
         "frames": len(real),
-        "hash": hashlib.blake2b(real.tobytes(), digest_size=16).hexdigest(),
+        "hash": hash_frames(real),
         "sum": float(real.sum(dtype=np.float64)),
         "sum_of_squares": float(np.square(real, dtype=np.float64).sum()),
         "count": real.size,
@@ -255,7 +262,9 @@ def estimate_frames(file_name, hparams):
     """Frames of a track, told from its header alone; 0 where that cannot be read."""
     try:
         info = soundfile.info(Path(hparams.dataset_path, file_name))
-    except UNREADABLE:
+    except (*UNREADABLE, OSError):
+        return 0
+    if info.frames > UNKNOWN_FRAMES:
         return 0
     return 1 + int(info.duration * hparams.sample_rate) // hparams.hop_size
 

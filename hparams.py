@@ -143,10 +143,14 @@ class HParams:
 
     @classmethod
     def from_dict(cls, values):
-        """Settings from what `to_dict` gave. Raises `UserError` for a name there is none of."""
+        """Settings from what `to_dict` gave. Raises `UserError` for unknown names, wrong types."""
         unknown = values.keys() - {f.name for f in dataclasses.fields(cls)}
         if unknown:
             raise UserError(f"{', '.join(sorted(unknown))}: no such setting in this version")
+        for f in dataclasses.fields(cls):
+            kind = {list[str]: list, float: float | int}.get(f.type, f.type)
+            if f.name in values and not isinstance(values[f.name], kind):
+                raise UserError(f"{f.name} {values[f.name]!r}: is no {f.type}")
         return cls(**values)
 
     def feature_settings(self):

@@ -7,9 +7,11 @@ padding), `hash` of them, and their `sum`, `sum_of_squares` and `count` of value
 normalization is combined. `skipped` names the tracks left out by --skip_broken.
 """
 
+import hashlib
 import json
 import os
 import platform
+import re
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
@@ -20,15 +22,8 @@ from hparams import UserError
 
 MANIFEST = "features.json"
 ENTRY = {
-    "source",
-    "warning",
-    "size",
-    "mtime_ns",
-    "frames",
-    "hash",
-    "sum",
-    "sum_of_squares",
-    "count",
+    **{"source": str, "warning": str, "size": int, "mtime_ns": int, "frames": int, "hash": str},
+    **{"sum": float, "sum_of_squares": float, "count": int},
 }
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr")
 
@@ -44,6 +39,11 @@ def kept_length(frames, hparams):
 def feature_file(split, file_name):
     """The path of a track's features below the feature folder, with `/`: also its manifest key."""
     return PurePosixPath(split, file_name).with_suffix(".npy").as_posix()
+
+
+def hash_frames(real):
+    """A hash of a track's real frames (frames, bins), to tell features from others."""
+    return hashlib.blake2b(np.ascontiguousarray(real), digest_size=16).hexdigest()
 
 
 def source_state(path):
@@ -96,8 +96,14 @@ def is_manifest(value):
     kinds = {"settings": dict, "skipped": list, "tracks": dict}
     if not all(isinstance(value.get(key), kind) for key, kind in kinds.items()):
         return False
-    entries = value["tracks"].values()
-    return all(isinstance(entry, dict) and entry.keys() >= ENTRY for entry in entries)
+    return all(map(is_entry, value["tracks"].values()))
+
+
+def is_entry(value):
+    """Whether a value read from JSON has the form of a track's entry."""
+    if not isinstance(value, dict):
+        return False
+    return all(isinstance(value.get(key), kind) for key, kind in ENTRY.items())
 
 
 def write_manifest(hparams, tracks, skipped=()):
@@ -148,11 +154,15 @@ def is_current(entry, hparams):
 def is_whole(path, entry, hparams):
     """Whether a feature file has the size that its manifest entry tells, told from its header."""
     try:
-        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return False
     rows = kept_length(entry["frames"], hparams)
-    return shape == (rows // hparams.chunk_length, hparams.chunk_length, hparams.num_mels)
+    return stored.dtype == np.float32 and stored.shape == (
+        rows // hparams.chunk_length,
+        hparams.chunk_length,
+        hparams.num_mels,
+    )
 
 
 class Journal:
@@ -184,7 +194,8 @@ class Journal:
     def begin(self, settings):
         """Start an empty journal of features with these settings; clear away half-written files."""
         for partial in self.folder.rglob("*.part"):
-            partial.unlink()
+            if re.fullmatch(r"\d+\.part", partial.name):
+                partial.unlink(missing_ok=True)
         write_atomic(self.path, lambda file: file.write(journal_line(settings)))
 
     def add(self, key, entry):
@@ -206,9 +217,12 @@ class Journal:
         lines = self.path.read_bytes().split(b"\n")[:-1]
         try:
             first, *tracks = map(json.loads, lines)
-            return dict(tracks) if first == settings else {}
         except ValueError:
             return {}
+        if first != settings:
+            return {}
+        pairs = [track for track in tracks if isinstance(track, list) and len(track) == 2]
+        return {key: entry for key, entry in pairs if isinstance(key, str) and is_entry(entry)}
 
 
 def journal_line(value):

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -27,7 +28,14 @@ def start_worker(function):
     Taking `function` has loaded its module by now, and so the BLAS that is limited.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
     threadpool_limits(1)
+
+
+def end_with_parent():
+    """End this process when the one that started it is gone, killed or not."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def run_jobs(function, jobs, num_workers=0, label=""):

@@ -26,6 +26,9 @@ def format_report(report):
             f"{genre:{width}}  {row['precision']:9.2f}  {row['recall']:6.2f}  {row['f1']:4.2f}"
             f"  {row['tracks']:6d}"
         )
+    if sum(report["skipped"].values()):
+        lost = ", ".join(f"{split} {count}" for split, count in report["skipped"].items())
+        lines += ["", f"Tracks left out as broken: {lost}"]
     lines += ["", "Confusion matrix (tracks; row: true genre, column: number of the predicted)"]
     lines.append(" " * width + "".join(f"{i:5d}" for i in range(1, len(numbered) + 1)))
     for genre, row in zip(numbered, report["confusion_matrix"]):

@@ -163,12 +163,19 @@ def make_model(hparams):
     return model
 
 
-def print_sizes(runner, loaders, hparams):
+def count_skipped(loaders, hparams):
+    """How many listed tracks of each split are left out as broken."""
+    lists = load_lists(hparams)
+    used = (len(loader.dataset.names) for loader in loaders)
+    return {split: len(lists[split]) - count for split, count in zip(lists, used)}
+
+
+def print_sizes(runner, loaders, skipped):
     """Say what is trained on what, and warn of too few steps an epoch to learn much."""
-    for (split, listed), loader in zip(load_lists(hparams).items(), loaders):
-        used = len(loader.dataset.names)
-        skipped = f" ({len(listed) - used} skipped as broken)" if used < len(listed) else ""
-        print(f"{split.capitalize()}: {used} tracks{skipped}, {len(loader.dataset)} chunks")
+    for (split, lost), loader in zip(skipped.items(), loaders):
+        note = f" ({lost} skipped as broken)" if lost else ""
+        data = loader.dataset
+        print(f"{split.capitalize()}: {len(data.names)} tracks{note}, {len(data)} chunks")
     print(f"Parameters: {count_parameters(runner.model):,}")
     steps = len(loaders[0])
     print(f"Steps per epoch: {steps}")
@@ -187,10 +194,11 @@ def count_parameters(model):
 def train(runner, train_loader, valid_loader, folder, hparams):
     """Train to the last epoch or the early stop; returns the rows of `history.csv`.
 
-    After each epoch `best.pt` holds the weights with the lowest validation loss so far, and
-    `last.pt`, where training goes on from if it is there, all that the next epoch depends on.
+    After each epoch `last.pt` holds all that the next epoch depends on (training goes on from it
+    where it is there), and `best.pt` the weights with the lowest validation loss so far.
     """
-    history = restore(runner, train_loader, folder) if hparams.resume else []
+    loaders = train_loader, valid_loader
+    history = restore(runner, loaders, folder) if (folder / "last.pt").exists() else []
     while not finished(runner, history, hparams):
         epoch = len(history) + 1
         train_loss, train_acc = runner.run(train_loader, "train")
@@ -203,7 +211,7 @@ def train(runner, train_loader, valid_loader, folder, hparams):
         )
         history.append(dict(zip(HISTORY, (epoch, train_loss, train_acc, valid_loss, valid_acc))))
         runner.early_stop(valid_loss, epoch)
-        save(runner, train_loader, folder, history, hparams)
+        save(runner, loaders, folder, history, hparams)
     if not runner.best_epoch:
         raise UserError("nothing was learned: no validation loss is a number; see above")
     return history
@@ -223,11 +231,9 @@ def finished(runner, history, hparams):
     return epoch >= hparams.num_epochs
 
 
-def save(runner, train_loader, folder, history, hparams):
-    """Write `best.pt`, if the last epoch is the best, then `last.pt` and `history.csv`.
-
-    A kill between the two leaves a best.pt one epoch ahead, which the resumed run writes again.
-    """
+def save(runner, loaders, folder, history, hparams):
+    """Write `last.pt`, then `best.pt`, if the last epoch is the best, and `history.csv`."""
+    train_loader, _ = loaders
     mean, std = train_loader.dataset.normalization
     parts = {
         "model": runner.model.state_dict(),
@@ -236,8 +242,6 @@ def save(runner, train_loader, folder, history, hparams):
         "std": std,
         "epoch": history[-1]["epoch"],
     }
-    if runner.best_epoch == parts["epoch"]:
-        save_checkpoint(folder / "best.pt", **parts)
     save_checkpoint(
         folder / "last.pt",
         **parts,
@@ -245,20 +249,42 @@ def save(runner, train_loader, folder, history, hparams):
         best=(runner.best_loss, runner.best_epoch),
         history=history,
         generators=generator_states(train_loader.sampler.generator),
+        data=[loader.dataset.digest for loader in loaders],
     )
+    if runner.best_epoch == parts["epoch"]:
+        save_checkpoint(folder / "best.pt", **parts)
     write_history(folder, history)
 
 
-def restore(runner, train_loader, folder):
-    """Put everything back as it was when `last.pt` was written; returns the history so far."""
-    last = load_checkpoint(folder / "last.pt")
-    load_weights(runner.model, folder / "last.pt")
-    runner.optimizer.load_state_dict(last["optimizer"])
-    runner.best_loss, runner.best_epoch = last["best"]
-    restore_generators(last["generators"], train_loader.sampler.generator)
-    write_history(folder, last["history"])
+def restore(runner, loaders, folder):
+    """Put everything back as it was when `last.pt` was written; returns the history so far.
+
+    Raises `UserError` where the data are not the run's, or `last.pt` is not what `save` wrote.
+    """
+    path = folder / "last.pt"
+    last = load_checkpoint(path)
+    load_weights(runner.model, path)
+    try:
+        runner.optimizer.load_state_dict(last["optimizer"])
+        runner.best_loss, runner.best_epoch = last["best"]
+        restore_generators(last["generators"], loaders[0].sampler.generator)
+        history, data = last["history"], last["data"]
+        write_history(folder, history)
+        if runner.best_epoch == last["epoch"]:  # a kill may have come between the two files
+            best = {name: last[name] for name in ("model", "hparams", "mean", "std", "epoch")}
+            save_checkpoint(folder / "best.pt", **best)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"{path} is no checkpoint to go on from ({type(error).__name__}: {error}): "
+            "start a new run without --resume"
+        ) from error
+    if data != [loader.dataset.digest for loader in loaders]:
+        raise UserError(
+            f"the tracks or features are not those that the run {folder} began with: "
+            "restore them, or start a new run without --resume"
+        )
     print(f"Going on with {folder} after epoch {last['epoch']}")
-    return last["history"]
+    return history
 
 
 def test(runner, test_loader, folder, hparams):
@@ -317,7 +343,8 @@ def main(argv=None):
     set_seed(hparams.seed)
     loaders = train_loader, valid_loader, test_loader = get_dataloader(hparams)
     runner = Runner(hparams)
-    print_sizes(runner, loaders, hparams)
+    skipped = count_skipped(loaders, hparams)
+    print_sizes(runner, loaders, skipped)
     if folder:
         write_settings(folder, hparams)
     else:
@@ -329,7 +356,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         print(f"to go on: python train_test.py --resume {folder}", file=sys.stderr)
         raise
-    report = test(runner, test_loader, folder, hparams)
+    report = test(runner, test_loader, folder, hparams) | {"skipped": skipped}
     print("Training Finished")
 
     from report import write_report  # matplotlib takes a second to load: not before training

@@ -77,6 +77,8 @@ def fingerprint(path):
 
 def alignments(prints):
     """How often frames of two tracks share a code, by (first, second, shift in frames)."""
+    if not prints:
+        return Counter()
     owner = np.repeat(np.arange(len(prints)), [int(p.audible.sum()) for p in prints])
     codes = np.concatenate([p.codes[p.audible] for p in prints])
     frame = np.concatenate([np.flatnonzero(p.audible) for p in prints])

@@ -111,6 +111,7 @@ def test_odd_files_are_broken_tracks_too(settings, data_set, capsys):
     (data_set / "jazz/bare.raw").write_bytes(b"\0" * 1000)
     with open(data_set / "train_list.txt", "a", encoding="utf-8") as file:
         file.write("jazz/loud.wav\njazz/nan.wav\njazz/empty.wav\njazz/bare.raw\n")
+        file.write(f"jazz/{'long' * 70}.wav\njazz/jazz.00000x.wav\n")
     assert extract_main(flags(settings, feature_length=0)) == 1
     captured = capsys.readouterr()
     for reason in (
@@ -118,6 +119,8 @@ def test_odd_files_are_broken_tracks_too(settings, data_set, capsys):
         "nan.wav holds samples that are no numbers",
         "empty.wav holds no sample",
         "bare.raw cannot be read (",
+        "longlong.wav cannot be read (File name too long)",
+        "jazz.00000x.wav is missing",
     ):
         assert reason in captured.err
     assert "24 tracks extracted" in captured.out
@@ -243,7 +246,13 @@ def test_a_damaged_feature_file(extracted):
         with pytest.raises(UserError, match=r"jazz.00000.npy is damaged .*delete it"):
             get_dataloader(extracted)
     np.save(path, np.zeros((2, 128, 3), np.float32))
-    with pytest.raises(UserError, match=r"float32 \(2, 128, 3\) is not float32 \(2, 128, 16\)"):
+    with pytest.raises(
+        UserError, match=r"float32 \(2, 128, 3\) is not float32 \(chunks, 128, 16\)"
+    ):
+        get_dataloader(extracted)
+    other = extracted.feature_folder() / "test/metal/metal.00006.npy"
+    path.write_bytes(other.read_bytes())
+    with pytest.raises(UserError, match="does not hold the features that were extracted"):
         get_dataloader(extracted)
 
 
@@ -274,6 +283,6 @@ def test_a_run_folder_in_use_is_left_as_it_is(extracted, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "report.json").write_text(json.dumps("mine"), encoding="utf-8")
-    with pytest.raises(UserError, match="is not empty: pass another, or delete it"):
+    with pytest.raises(UserError, match="is not empty: pass another, delete it, or go on with"):
         train_test.main(flags(extracted, run_path=str(folder)))
     assert json.loads((folder / "report.json").read_text(encoding="utf-8")) == "mine"

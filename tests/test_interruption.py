@@ -8,18 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import ROOT, flags, write_data_set
 
-from checkpoint import load_checkpoint
+from checkpoint import load_checkpoint, make_run_folder, new_folder, save_checkpoint
 from feature_extraction import main as extract_main
 from hparams import UserError
 from manifest import Journal, read_manifest
 from train_test import main as train_main
 
 
-def kill_after(seconds, script, *arguments, with_signal=signal.SIGTERM):
+def kill_after(seconds, script, *arguments):
     """Run a script and kill it after some seconds; whether it was still running."""
     process = subprocess.Popen(
         [sys.executable, str(ROOT / script), *arguments],
@@ -29,7 +30,7 @@ def kill_after(seconds, script, *arguments, with_signal=signal.SIGTERM):
     try:
         process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        process.send_signal(with_signal)
+        process.kill()
         process.communicate()
         return True
     return False
@@ -77,14 +78,20 @@ def test_a_journal_of_other_settings_counts_for_nothing(extracted, capsys):
 def test_killed_extraction_ends_as_an_undisturbed_one(settings, tmp_path):
     write_data_set(tmp_path / "large", seconds=20, sizes={"train": 60, "valid": 2, "test": 2})
     whole = dataclasses.replace(
-        settings, dataset_path=str(tmp_path / "large"), feature_path="whole", feature_length=0
+        settings,
+        dataset_path=str(tmp_path / "large"),
+        feature_path="whole",
+        feature_length=0,
+        num_workers=2,
     )
     killed = dataclasses.replace(whole, feature_path="killed")
     extract_main(flags(whole))
-    began = time.monotonic()
+    began, kills = time.monotonic(), 0
     draw = random.Random(0)
-    while kill_after(draw.uniform(0.4, 1.2), "feature_extraction.py", *flags(killed)):
+    while kill_after(draw.uniform(0.5, 1.0), "feature_extraction.py", *flags(killed)):
+        kills += 1
         assert time.monotonic() - began < 60
+    assert kills
     extract_main(flags(killed))
     expected, found = contents(whole.feature_folder()), contents(killed.feature_folder())
     assert {p for p in found if p.suffix != ".part"} == set(expected)
@@ -110,25 +117,30 @@ def test_two_extractions_at_once_leave_whole_features(extracted):
     assert tracks[0] == tracks[1]
 
 
+def run_limited(module, limit, words):
+    """Run a script's main where no file can grow beyond `limit` bytes, as on a full disk."""
+    code = (
+        f"import {module} as script, sys\n"
+        "from hparams import run_script\n"
+        "import resource\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "run_script(lambda: script.main(sys.argv[1:]))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        encoding="utf-8",
+    )
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of file sizes to set")
 def test_a_full_disk_is_a_message_and_leaves_what_is_there(extracted):
-    limited = (
-        "import resource, sys\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
-        "import feature_extraction\n"
-        "from hparams import run_script\n"
-        "run_script(lambda: feature_extraction.main(sys.argv[1:]))"
-    )
     folder = extracted.feature_folder()
     before = contents(folder)
     longer = dataclasses.replace(extracted, feature_path="longer", feature_length=1024)
     for hparams in (longer, dataclasses.replace(longer, feature_path="features")):
-        done = subprocess.run(
-            [sys.executable, "-c", limited, *flags(hparams)],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            encoding="utf-8",
-        )
+        done = run_limited("feature_extraction", 20_000, flags(hparams))
         assert done.returncode == 1
         assert done.stderr.startswith("error: ")
         assert ".npy cannot be written (" in done.stderr
@@ -196,12 +208,84 @@ def test_an_early_stop_stays_one(extracted, tmp_path, capsys):
 
 
 def test_resume_takes_the_newest_run(extracted, tmp_path, capsys):
-    for seed in ("1", "2"):
-        train_main(flags(extracted, num_epochs=1, run_path=f"runs/{seed}", seed=int(seed)))
+    for name in ("b", "a"):
+        train_main(flags(extracted, num_epochs=1, run_path=f"runs/{name}"))
     capsys.readouterr()
     train_main(["--resume"])
-    assert "Going on with runs" in (out := capsys.readouterr().out)
-    assert out.splitlines()[-1].endswith("2")
+    out = capsys.readouterr().out
+    assert "Going on with runs" in out
+    assert out.splitlines()[-1].endswith("a")
+
+
+def test_a_run_killed_in_its_first_epoch_begins_again_in_its_folder(extracted, tmp_path):
+    words = {"num_epochs": 2, "seed": 3}
+    train_main(flags(extracted, run_path=str(tmp_path / "whole"), **words))
+    hparams = dataclasses.replace(extracted, run_path=str(tmp_path / "killed"), **words)
+    make_run_folder(hparams)
+    train_main(["--resume", str(tmp_path / "killed")])
+    assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+
+
+def test_a_kill_between_last_and_best_is_made_up_for(extracted, tmp_path):
+    train_main(flags(extracted, run_path=str(tmp_path / "run"), num_epochs=3))
+    before = outcome(tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run/best.pt")["epoch"] == 3
+    (tmp_path / "run/best.pt").unlink()
+    train_main(["--resume", str(tmp_path / "run")])
+    assert outcome(tmp_path / "run") == before
+
+
+def test_runs_begun_at_once_have_folders_of_their_own(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(new_folder, [tmp_path / "runs/a"] * 8))
+    assert len(set(made)) == 8
+
+
+def test_other_data_are_not_gone_on_with(extracted, data_set, tmp_path):
+    train_main(flags(extracted, run_path=str(tmp_path / "run")))
+    names = (data_set / "train_list.txt").read_text(encoding="utf-8").splitlines()
+    (data_set / "train_list.txt").write_text("\n".join(names[1:]), encoding="utf-8")
+    with pytest.raises(UserError, match="are not those that the run .* began with"):
+        train_main(["--resume", str(tmp_path / "run"), "--num_epochs", "4"])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda last: last.pop("optimizer"),
+        lambda last: last.update(optimizer=None),
+        lambda last: last.update(generators={}),
+        lambda last: last.update(history=[{}]),
+        lambda last: last.update(best=1),
+    ],
+)
+def test_a_checkpoint_of_other_code_is_not_gone_on_with(extracted, tmp_path, damage):
+    train_main(flags(extracted, run_path=str(tmp_path / "run"), num_epochs=1))
+    last = load_checkpoint(tmp_path / "run/last.pt")
+    damage(last)
+    save_checkpoint(tmp_path / "run/last.pt", **last)
+    with pytest.raises(UserError, match="is no checkpoint to go on from"):
+        train_main(["--resume", str(tmp_path / "run")])
+
+
+def test_settings_of_other_code_are_a_message(extracted, tmp_path):
+    train_main(flags(extracted, run_path=str(tmp_path / "run"), num_epochs=1))
+    path = tmp_path / "run/hparams.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    for changed in ({"batch_size": None}, {"genres": "jazz"}, {"new": 1}, {"seed": "x"}):
+        path.write_text(json.dumps(whole | changed), encoding="utf-8")
+        with pytest.raises(UserError, match="no such setting|is no "):
+            train_main(["--resume", str(tmp_path / "run")])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of file sizes to set")
+def test_a_full_disk_while_training_is_a_message(extracted, tmp_path):
+    for limit in (3_000, 65_536, 100_000):
+        words = flags(extracted, run_path=str(tmp_path / f"run{limit}"))
+        done = run_limited("train_test", limit, words)
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: "), done.stderr
+        assert ".pt cannot be written (" in done.stderr
 
 
 def test_flags_that_would_change_a_resumed_run_are_refused(extracted, tmp_path):
@@ -212,7 +296,7 @@ def test_flags_that_would_change_a_resumed_run_are_refused(extracted, tmp_path):
 
 
 def test_nothing_to_resume(extracted, tmp_path):
-    with pytest.raises(UserError, match="no run in runs has completed an epoch"):
+    with pytest.raises(UserError, match="there is no run in runs: start one"):
         train_main(["--resume"])
     with pytest.raises(UserError, match=r"hparams.json is missing or damaged .* is no run"):
         train_main(["--resume", str(tmp_path / "nowhere")])
@@ -224,7 +308,9 @@ def test_ctrl_c_ends_training_cleanly(extracted, tmp_path):
     words = flags(extracted, num_epochs=10000, run_path=str(folder))
     command = [sys.executable, str(ROOT / "train_test.py"), *words]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    began = time.monotonic()
     while not (folder / "last.pt").exists():
+        assert time.monotonic() - began < 60
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)

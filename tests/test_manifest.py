@@ -28,7 +28,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 def test_manifest_is_sorted_and_read_back(tmp_path):
     hparams = HParams(feature_path=str(tmp_path))
     assert read_manifest(tmp_path) is None
-    entry = dict.fromkeys(ENTRY, 1)
+    entry = {key: kind() for key, kind in ENTRY.items()}
     write_manifest(hparams, {"b": entry, "a": entry}, ["c"])
     manifest = read_manifest(tmp_path)
     assert list(manifest["tracks"]) == ["a", "b"]
