@@ -9,10 +9,11 @@ unpacks those into `dataset/gtzan`, and writes the three lists: 353/150/227 trac
 tutorial's 8 genres, or 443/197/290 with `--genres` naming all ten.
 
 GTZAN's own download has been dead since 2022, and its licence is unknown: this project neither
-holds nor fetches it. Ask its author (G. Tzanetakis, University of Victoria) or your institution.
+holds nor fetches it.
 """
 
 import argparse
+import filecmp
 import gzip
 import lzma
 import os
@@ -20,7 +21,6 @@ import shutil
 import stat
 import sys
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -30,7 +30,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script sees its own folder only
 
 from audio import read_audio
-from dataset.make_lists import write_lists
+from dataset.make_lists import list_texts, write_lists
 from feature_extraction import SPLITS
 from hparams import UserError, run_script
 from parallel import run_jobs
@@ -76,8 +76,13 @@ GENRES = [genre for genre in TABLE if genre not in ("blues", "rock")]  # the tut
 SUFFIXES = (".wav", ".au")
 DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError),
-    *(zlib.error, EOFError),
+    *(zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError),
 )
+ASK = (
+    "GTZAN's own download is dead and its licence unknown: ask its author (G. Tzanetakis, "
+    "University of Victoria) or your institution for a copy"
+)
+LARGEST_HEADER = 2**20  # bytes of a tar's extended header, which is read into memory
 LARGEST_FILE = 100 * 2**20  # bytes; a track has 1.3 MB
 LARGEST_ARCHIVE = 8 * 2**30  # bytes unpacked; copies with pictures have under 2 GB
 
@@ -96,14 +101,17 @@ def split_lists(genres):
     }
 
 
-def find_root(source):
-    """The folder, up to two levels down, that holds most GTZAN tracks in genre folders."""
+def find_root(source, name):
+    """The folder, up to two levels down, that holds most GTZAN tracks in genre folders.
+
+    Raises `UserError`, about a copy of that name, where there is none.
+    """
     roots = [source, *sorted(source.glob("*/")), *sorted(source.glob("*/*/"))]
     found = {root: len(find_files(root, TABLE)) for root in roots}
     if not any(found.values()):
         raise UserError(
-            f"{source} has no genre folders with tracks such as jazz/jazz.00000.wav (or .au), nor "
-            "have folders up to two levels down: name the folder or the archive of your copy"
+            f"{name} has no genre folders with tracks such as jazz/jazz.00000.wav (or .au), "
+            f"up to two levels down: name the folder or archive of your copy. {ASK}"
         )
     return max(found, key=found.get)
 
@@ -114,7 +122,8 @@ def find_files(root, genres):
         f"{genre}/{path.stem}": path
         for suffix in reversed(SUFFIXES)  # .wav where there are both
         for genre in genres
-        for path in root.glob(f"{genre}/{genre}.[0-9][0-9][0-9][0-9][0-9]{suffix}")
+        for path in root.glob(f"{genre}/{genre}.[0-9][0-9][0-9][0-9][0-9].*")
+        if path.suffix.lower() == suffix
     }
 
 
@@ -123,26 +132,25 @@ def fault(path):
     try:
         y, rate = read_audio(path)
     except UserError as error:
-        return str(error)
+        return str(error).removeprefix(f"{path} ").rpartition(": ")[0]  # the remedy is another here
     seconds = len(y) / rate
     if y.shape[1] != 1:
-        return f"{path} has {y.shape[1]} channels, not one"
+        return f"has {y.shape[1]} channels, not one"
     if rate != 22050:
-        return f"{path} has a sample rate of {rate} Hz, not 22050"
+        return f"has a sample rate of {rate} Hz, not 22050"
     if not 29.9 <= seconds <= 30.7:
-        return f"{path} lasts {seconds:.2f} s, not 29.9 to 30.7"
-    return f"{path} is silent or constant" if np.ptp(y) == 0 else ""
+        return f"lasts {seconds:.2f} s, not 29.9 to 30.7"
+    return "is silent or constant" if np.ptp(y) == 0 else ""
 
 
 def check(lists, files, num_workers):
     """What is wrong with the listed tracks: `{"jazz/jazz.00054": reason, ...}`."""
     listed = [name for names in lists.values() for name in names]
     present = [name for name in listed if name in files]
-    faults = {
-        name: f"{name} is missing, as .wav and as .au" for name in listed if name not in files
-    }
+    faults = {n: f"{n}: is missing, as .wav and as .au" for n in listed if n not in files}
     results = run_jobs(fault, [files[name] for name in present], num_workers, "Check")
-    faults |= {name: reason for name, reason in zip(present, results) if reason}
+    found = {name: reason for name, reason in zip(present, results) if reason}
+    faults |= {name: f"{name}{files[name].suffix}: {reason}" for name, reason in found.items()}
     return faults
 
 
@@ -158,7 +166,7 @@ def is_wanted(path, genres):
     """Whether an archive member is a track of the genres."""
     return (
         path.parent.name in genres
-        and path.suffix in SUFFIXES
+        and path.suffix.lower() in SUFFIXES
         and path.name.startswith(f"{path.parent.name}.")
     )
 
@@ -180,10 +188,20 @@ def unpack(archive, folder, genres):
         raise UserError(f"{archive} cannot be unpacked ({error}): get it again") from error
 
 
+class BoundedHeader(tarfile.TarInfo):
+    """A member whose extended header is not read into memory where it is no header's size."""
+
+    def _proc_member(self, tar):
+        long = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.SOLARIS_XHDTYPE)
+        if self.type in (*long, tarfile.XHDTYPE, tarfile.XGLTYPE) and self.size > LARGEST_HEADER:
+            raise UserError(f"the archive holds a header of {self.size / 1e6:.0f} MB: not unpacked")
+        return super()._proc_member(tar)
+
+
 def unpack_tar(archive, folder, genres):
     """Unpack a tar, member by member, with Python's filter for data."""
     total = 0
-    with tarfile.open(archive) as tar:
+    with tarfile.open(archive, tarinfo=BoundedHeader) as tar:
         for member in tar:
             path = safe_name(member.name)
             total += member.size
@@ -208,24 +226,31 @@ def unpack_zip(archive, folder, genres):
                 source.extract(member, folder)
 
 
+def is_there(source, target):
+    """Whether a file stands at a path already, itself or its content."""
+    return target.exists() and (
+        target.samefile(source) or filecmp.cmp(source, target, shallow=False)
+    )
+
+
 def place(source, target):
     """Link a file, or copy it where links do not reach, to a path that it appears at whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists() and target.samefile(source):
-        return
     partial = target.with_name(f"{os.getpid()}.part")
-    partial.unlink(missing_ok=True)
     try:
-        os.link(source.resolve(), partial)
-    except OSError:
-        shutil.copy2(source, partial)
-    partial.replace(target)
+        try:
+            os.link(source.resolve(), partial)
+        except OSError:
+            shutil.copy2(source, partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def install(source, args):
     """Check the tracks of a folder and make the data set of them; returns the exit status."""
     lists = split_lists(args.genres)
-    files = find_files(find_root(source), args.genres)
+    files = find_files(find_root(source, args.source), args.genres)
     faults = check(lists, files, args.num_workers)
     for reason in faults.values():
         print(f"broken: {reason}", file=sys.stderr)
@@ -233,20 +258,37 @@ def install(source, args):
     print(f"{listed - len(faults)} of {listed} tracks are as they should be, {len(faults)} are not")
     if faults and not args.skip_broken:
         print(
-            f"nothing was written to {args.path}: replace those tracks, or pass --skip_broken to "
-            "leave them out",
+            f"nothing was written to {args.path}: replace those tracks in {args.source}, or pass "
+            f"--skip_broken to leave them out. {ASK}",
             file=sys.stderr,
         )
         return 1
     kept = {s: [files[n] for n in names if n not in faults] for s, names in lists.items()}
-    names = {s: [f"{p.parent.name}/{p.name}" for p in paths] for s, paths in kept.items()}
-    for split, paths in kept.items():
-        for path, name in zip(paths, names[split]):
-            place(path, Path(args.path, name))
-    write_lists(args.path, names, args.force)
-    counts = "/".join(str(len(listed)) for listed in names.values())
+    write_data_set(kept, args)
+    counts = "/".join(str(len(paths)) for paths in kept.values())
     print(f"{args.path}: {counts} tracks for train/valid/test, {len(args.genres)} genres")
     return 0
+
+
+def write_data_set(kept, args):
+    """Place the tracks, paths by split, and write their lists.
+
+    Raises `UserError` before anything is written, where other tracks or lists are there.
+    """
+    names = {s: [f"{p.parent.name}/{p.name}" for p in paths] for s, paths in kept.items()}
+    list_texts(args.path, names, args.force)
+    sources = {
+        Path(args.path, path.parent.name, path.name): path
+        for paths in kept.values()
+        for path in paths
+    }
+    sources = {target: path for target, path in sources.items() if not is_there(path, target)}
+    other = [str(target) for target in sources if target.exists()]
+    if other and not args.force:
+        raise UserError(f"{', '.join(other[:3])}: there and different; pass --force to replace")
+    for target, path in sources.items():
+        place(path, target)
+    write_lists(args.path, names, args.force)
 
 
 def parse(argv):
@@ -261,7 +303,7 @@ def parse(argv):
     parser.add_argument("--genres", nargs="+", default=GENRES, choices=TABLE, metavar="GENRE",
                         help="genres to take [all but blues and rock]")  # fmt: skip
     parser.add_argument("--skip_broken", action="store_true", help="leave broken tracks out")
-    parser.add_argument("--force", action="store_true", help="replace lists that are there")
+    parser.add_argument("--force", action="store_true", help="replace what is there")
     parser.add_argument("--num_workers", type=int, default=0, help="processes (0: one a core) [0]")
     return parser.parse_args(argv)
 
@@ -269,16 +311,20 @@ def parse(argv):
 def main(argv=None):
     """Check a copy of GTZAN and make a data set of it."""
     args = parse(argv)
+    args.genres = list(dict.fromkeys(args.genres))
     source = Path(args.source)
     if source.is_dir():
         return install(source, args)
     if not source.is_file():
-        raise UserError(f"{source} is missing: name the folder or the archive of your GTZAN copy")
-    target = Path(args.path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}-") as folder:
+        raise UserError(f"{source} is missing: name the folder or archive of your copy. {ASK}")
+    folder = Path(args.path).with_name(f"{Path(args.path).name}.unpacked")
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    try:
+        folder.mkdir(parents=True)
         unpack(source, folder, args.genres)
-        return install(Path(folder), args)
+        return install(folder, args)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

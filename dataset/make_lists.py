@@ -11,6 +11,7 @@ first parentheses of the expression match in `class/track.mp3`.
 import argparse
 import re
 import sys
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -19,9 +20,9 @@ import soundfile
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script sees its own folder only
 
-from feature_extraction import LINE, genre_of
+from feature_extraction import LINE, genre_of, same_file
 from hparams import UserError, run_script
-from manifest import feature_file, write_atomic
+from manifest import write_atomic
 
 SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".opus"}
@@ -45,12 +46,42 @@ def find_tracks(folder):
         raise UserError(f"{folder} has no audio in folders of its own, such as {folder}/jazz/a.wav")
     seen = {}
     for name in names:
-        if not LINE.fullmatch(name):
-            raise UserError(f"{folder / name}: rename it without a comma, colon or leading - or .")
-        other = seen.setdefault(feature_file("", name), name)
+        if not is_listable(name):
+            raise UserError(
+                f"{name!r} in {folder} cannot stand in a list: rename it without commas, colons, "
+                "backslashes, control characters, or spaces, - or . at its ends"
+            )
+        other = seen.setdefault(same_file(name), name)
         if other != name:
             raise UserError(f"{other} and {name} would share one feature file: rename one of them")
     return names
+
+
+def is_listable(name):
+    """Whether a line of a list that names a track is read back as the same."""
+    kinds = {unicodedata.category(letter) for letter in name}
+    return (
+        LINE.fullmatch(name) is not None
+        and name == name.strip().replace("\\", "/")
+        and not kinds & {"Cc", "Cs"}  # control characters, and bytes that are no UTF-8
+    )
+
+
+def print_left_out(folder, names):
+    """Say which other files there are: of a format that is not read, or in folders too deep."""
+    files = (p.relative_to(folder) for p in Path(folder).rglob("*") if p.is_file())
+    others = [
+        path.as_posix()
+        for path in sorted(files)
+        if not any(part.startswith(".") for part in path.parts) and path.suffix != ".txt"
+    ]
+    others = [name for name in others if name not in set(names)]
+    if others:
+        shown = ", ".join(map(repr, others[:3])) + (" ..." if len(others) > 3 else "")
+        print(
+            f"left out: {len(others)} files that are no audio libsndfile reads, or not in a class "
+            f"folder: {shown} (ffmpeg -i song.m4a song.wav converts)"
+        )
 
 
 def group_tracks(names, group_by):
@@ -64,9 +95,9 @@ def group_tracks(names, group_by):
     groups = {}
     for name in names:
         found = expression.search(name)
-        if not found:
+        key = found and (found.group(1) if expression.groups else found.group())
+        if not key:
             raise UserError(f"--group_by {group_by}: matches nothing in {name}; it must in each")
-        key = found.group(1) if expression.groups else found.group()
         groups.setdefault(key, []).append(name)
     return groups
 
@@ -74,8 +105,8 @@ def group_tracks(names, group_by):
 def split_tracks(groups, seed):
     """Names by split, `{"train": [...], ...}`, each class in the proportions of `SHARES`.
 
-    Largest groups first, each goes where its classes have the least of their share so far. Raises
-    `UserError` where a class would miss from a split.
+    Largest groups first, each goes where most of its classes are missing yet, then where they have
+    the least of their share. Raises `UserError` where a class would miss from a split.
     """
     counts = Counter(genre_of(name) for names in groups.values() for name in names)
     order = np.random.default_rng(seed).permutation(sorted(groups))
@@ -85,7 +116,10 @@ def split_tracks(groups, seed):
     for group in order:
         genres = [genre_of(name) for name in groups[group]]
         lack = {
-            split: sum(1 - filled[split][g] / (share * counts[g]) for g in genres)
+            split: (
+                len(set(genres) - filled[split].keys()),
+                sum(1 - filled[split][g] / (share * counts[g]) for g in genres),
+            )
             for split, share in SHARES.items()
         }
         split = max(lack, key=lack.get)
@@ -95,13 +129,14 @@ def split_tracks(groups, seed):
         if missing := sorted(counts.keys() - found.keys()):
             raise UserError(
                 f"{split} would have no track of {', '.join(missing)}: "
-                "a class takes three tracks, or three groups, at least"
+                "a class takes three tracks, or three groups, at least; where it has them, "
+                "another --seed may do"
             )
     return {split: sorted(names) for split, names in lists.items()}
 
 
-def write_lists(folder, lists, force):
-    """Write `train_list.txt` and the others. Raises `UserError` rather than change one there is."""
+def list_texts(folder, lists, force):
+    """The contents of the lists by path. Raises `UserError` where one is there and differs."""
     texts = {
         Path(folder, f"{split}_list.txt"): "".join(f"{name}\n" for name in names).encode()
         for split, names in lists.items()
@@ -109,7 +144,12 @@ def write_lists(folder, lists, force):
     for path, text in texts.items():
         if path.exists() and path.read_bytes() != text and not force:
             raise UserError(f"{path} is there and differs: pass --force to replace the lists")
-    for path, text in texts.items():
+    return texts
+
+
+def write_lists(folder, lists, force):
+    """Write `train_list.txt` and the others. Raises `UserError` rather than change one there is."""
+    for path, text in list_texts(folder, lists, force).items():
         write_atomic(path, lambda file, text=text: file.write(text))
 
 
@@ -132,6 +172,7 @@ def main(argv=None):
     groups = group_tracks(names, args.group_by)
     lists = split_tracks(groups, args.seed)
     write_lists(args.folder, lists, args.force)
+    print_left_out(args.folder, names)
     print(f"{len(names)} tracks, {len(groups)} groups")
     for split, listed in lists.items():
         counts = Counter(map(genre_of, listed))

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import os
 import tarfile
@@ -13,6 +14,7 @@ from feature_extraction import choose_genres, load_lists
 from hparams import HParams, UserError
 
 RATE = 22050
+DIGEST = "1085d5c18da534d6ec100379239fd9b1de8a45082aa609757b2a2f50c851ab1b"
 FOUR = ("disco", "jazz", "metal", "pop")
 
 
@@ -43,6 +45,14 @@ def test_the_tutorials_split_is_353_150_227():
     assert counts == {"train": 353, "valid": 150, "test": 227}
     counts = {split: len(names) for split, names in split_lists(TABLE).items()}
     assert counts == {"train": 443, "valid": 197, "test": 290}
+
+
+def test_the_split_is_the_published_one():
+    lists = split_lists(TABLE)
+    assert "jazz/jazz.00073" in lists["test"]
+    assert lists["valid"][:2] == ["blues/blues.00000", "blues/blues.00001"]
+    text = "\n".join(name for names in lists.values() for name in names)
+    assert hashlib.sha256(text.encode()).hexdigest() == DIGEST
 
 
 def test_splits_share_no_track_and_name_tracks_of_gtzan():
@@ -89,6 +99,47 @@ def test_a_folder_becomes_a_data_set(tmp_path, short_split, below, suffix, capsy
     assert not any(name.startswith("._") for name in files)
 
 
+def test_a_wav_is_taken_before_an_au_and_capitals_are_too(tmp_path, short_split):
+    source = write_copy(tmp_path / "copy")
+    (source / "jazz/jazz.00000.au").write_bytes(b"broken")
+    (source / "jazz/jazz.00001.wav").rename(source / "jazz/jazz.00001.WAV")
+    assert run_main(source, tmp_path / "gtzan", *short_split) == 0
+    names = {path.name for path in (tmp_path / "gtzan/jazz").iterdir()}
+    assert {"jazz.00000.wav", "jazz.00001.WAV"} <= names
+    assert "jazz.00000.au" not in names
+    again = [*short_split, "--genres", "pop", "jazz", "pop", "--force"]
+    assert run_main(source, tmp_path / "gtzan", *again) == 0
+    lists = load_lists(HParams(dataset_path=str(tmp_path / "gtzan")))
+    assert len(lists["train"]) == 10
+
+
+def test_files_are_linked_where_that_can_be_and_else_copied(tmp_path, short_split, monkeypatch):
+    source = write_copy(tmp_path / "copy")
+    track = "pop/pop.00000.wav"
+    assert run_main(source, tmp_path / "linked", *short_split) == 0
+    assert (tmp_path / "linked" / track).samefile(source / track)
+
+    def refuse(*paths):
+        raise OSError("another disk")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert run_main(source, tmp_path / "copied", *short_split) == 0
+    assert not (tmp_path / "copied" / track).samefile(source / track)
+    assert (tmp_path / "copied" / track).read_bytes() == (source / track).read_bytes()
+
+
+def test_a_track_that_differs_is_kept(tmp_path, short_split):
+    source = write_copy(tmp_path / "copy")
+    mine = tmp_path / "gtzan/jazz/jazz.00054.wav"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"repaired by hand")
+    with pytest.raises(UserError, match="jazz.00054.wav: there and different; pass --force"):
+        run_main(source, tmp_path / "gtzan", *short_split)
+    assert [path for path in (tmp_path / "gtzan").rglob("*") if path.is_file()] == [mine]
+    assert run_main(source, tmp_path / "gtzan", "--force", *short_split) == 0
+    assert mine.samefile(source / "jazz/jazz.00054.wav")
+
+
 def test_a_data_set_in_its_place_already_gets_its_lists(tmp_path, short_split):
     folder = write_copy(tmp_path / "gtzan")
     assert run_main(folder, folder, *short_split) == 0
@@ -113,16 +164,16 @@ def plant_faults(folder):
     soundfile.write(jazz / "jazz.00009.wav", 0 * noise + 0.5, RATE)
     soundfile.write(folder / "pop/pop.00005.wav", np.full(30 * RATE, np.nan), RATE, "FLOAT")
     return {
-        "jazz/jazz.00000": "missing",
-        "jazz.00001.wav": "cannot be read",
-        "jazz.00002.wav": "cut short",
-        "jazz.00054.wav": "cannot be read",
-        "jazz.00005.wav": "2 channels, not one",
-        "jazz.00006.wav": "sample rate of 44100 Hz, not 22050",
-        "jazz.00007.wav": "lasts 20.00 s, not 29.9 to 30.7",
-        "jazz.00008.wav": "silent or constant",
-        "jazz.00009.wav": "silent or constant",
-        "pop.00005.wav": "no numbers (NaN)",
+        "jazz/jazz.00000": "is missing, as .wav and as .au",
+        "jazz/jazz.00001.wav": "cannot be read (",
+        "jazz/jazz.00002.wav": "is cut short, 50% of it is missing",
+        "jazz/jazz.00054.wav": "cannot be read (",
+        "jazz/jazz.00005.wav": "has 2 channels, not one",
+        "jazz/jazz.00006.wav": "has a sample rate of 44100 Hz, not 22050",
+        "jazz/jazz.00007.wav": "lasts 20.00 s, not 29.9 to 30.7",
+        "jazz/jazz.00008.wav": "is silent or constant",
+        "jazz/jazz.00009.wav": "is silent or constant",
+        "pop/pop.00005.wav": "holds samples that are no numbers (NaN)",
     }
 
 
@@ -134,7 +185,9 @@ def test_each_fault_is_found_by_name_and_no_other(tmp_path, short_split, capsys)
     broken = [line for line in captured.err.splitlines() if line.startswith("broken: ")]
     assert len(broken) == len(expected)
     for name, reason in expected.items():
-        assert sum(name in line and reason in line for line in broken) == 1, (name, reason)
+        found = [line for line in broken if line.startswith(f"broken: {name}: {reason}")]
+        assert len(found) == 1, (name, reason, broken)
+        assert "list" not in found[0]
     assert "30 of 40 tracks are as they should be, 10 are not" in captured.out
     assert not (tmp_path / "gtzan").exists()
 
@@ -244,6 +297,30 @@ def test_archives_of_endless_zeros_are_refused(tmp_path, short_split):
     check_refusal(make_zip(tmp_path / "a.zip", zeros), tmp_path, short_split, "none so large")
 
 
+def test_archives_of_endless_headers_are_refused(tmp_path, short_split):
+    info = tarfile.TarInfo("jazz/jazz.00000.wav")
+    info.pax_headers = {"comment": "x" * 2**21}
+    archive = make_tar(tmp_path / "a.tar.gz", [info])
+    check_refusal(archive, tmp_path, short_split, "holds a header of 2 MB")
+
+
+def test_all_members_together_are_bounded(tmp_path, short_split, monkeypatch):
+    monkeypatch.setattr(gtzan, "LARGEST_ARCHIVE", 1000)
+    members = [(f"jazz/jazz.0000{i}.wav", bytes(400)) for i in range(3)]
+    for make in (make_tar, make_zip):
+        archive = make(tmp_path / f"{make.__name__}.bin", members)
+        check_refusal(archive, tmp_path, short_split, "GTZAN has none so large")
+
+
+def test_an_encrypted_archive_is_a_message(tmp_path, short_split):
+    path = make_zip(tmp_path / "a.zip", [("jazz/jazz.00000.wav", b"1")])
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    data[6] |= 1
+    path.write_bytes(data)
+    check_refusal(path, tmp_path, short_split, "cannot be unpacked")
+
+
 def test_a_truncated_archive_is_a_message(tmp_path, short_split):
     noise = os.urandom(200_000)
     path = make_tar(tmp_path / "a.tar.gz", [("jazz/jazz.00000.wav", noise)])
@@ -254,7 +331,7 @@ def test_a_truncated_archive_is_a_message(tmp_path, short_split):
 
 
 def test_no_copy_there(tmp_path, short_split):
-    with pytest.raises(UserError, match="is missing: name the folder or the archive"):
+    with pytest.raises(UserError, match="is missing: name the folder or archive of your copy"):
         run_main(tmp_path / "nowhere", tmp_path / "gtzan", *short_split)
     with pytest.raises(UserError, match="has no genre folders with tracks such as"):
         run_main(tmp_path, tmp_path / "gtzan", *short_split)
@@ -266,5 +343,6 @@ def test_lists_that_differ_are_kept(tmp_path, short_split):
     (tmp_path / "gtzan/train_list.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(UserError, match="train_list.txt is there and differs: pass --force"):
         run_main(source, tmp_path / "gtzan", *short_split)
+    assert not list((tmp_path / "gtzan").glob("*/*"))
     assert (tmp_path / "gtzan/train_list.txt").read_text(encoding="utf-8") == "mine"
     assert run_main(source, tmp_path / "gtzan", "--force", *short_split) == 0

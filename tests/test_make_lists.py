@@ -1,10 +1,14 @@
+import re
+
 import pytest
 import soundfile
 from conftest import sine
 
 from dataset.make_lists import main
 from feature_extraction import choose_genres, genre_of, load_lists
+from feature_extraction import main as extract_main
 from hparams import HParams, UserError
+from train_test import main as train_main
 
 
 def write_folder(folder, names):
@@ -52,11 +56,23 @@ def test_groups_stay_in_one_split(tmp_path, expression):
     assert len(splits) == 6
 
 
-def test_what_is_no_track_is_left_out(tmp_path):
+def test_what_is_no_track_is_left_out(tmp_path, capsys):
     write_folder(tmp_path, [f"a/{i}.wav" for i in range(5)])
-    write_folder(tmp_path, ["a/._0.wav", "a/cover.jpg", ".git/b.wav", "top.wav"])
+    write_folder(tmp_path, ["a/._0.wav", "a/cover.jpg", ".git/b.wav", "top.wav", "a/album/b.wav"])
     main([str(tmp_path)])
     assert sum(map(len, lists_of(tmp_path).values())) == 5
+    out = capsys.readouterr().out
+    assert "left out: 3 files" in out
+    assert "'a/album/b.wav', 'a/cover.jpg', 'top.wav'" in out
+
+
+def test_groups_across_classes_are_placed_where_they_can(tmp_path):
+    sizes = {"g0": (1, 4), "g1": (1, 1), "g2": (2, 1), "g3": (0, 4)}
+    for group, (first, second) in sizes.items():
+        names = [f"a/{group}-{i}.wav" for i in range(first)]
+        write_folder(tmp_path, names + [f"b/{group}-{i}.wav" for i in range(second)])
+    main([str(tmp_path), "--group_by", r"/(g\d)"])
+    assert all(len({genre_of(n) for n in listed}) == 2 for listed in lists_of(tmp_path).values())
 
 
 def test_lists_are_not_replaced_without_force(tmp_path):
@@ -75,7 +91,12 @@ def test_lists_are_not_replaced_without_force(tmp_path):
         ([], [], "has no audio in folders of its own"),
         (["a/x.wav", "a/y.wav"], [], "test would have no track of a"),
         (["a/x.wav", "a/x.mp3", "a/z.wav"], [], "a/x.mp3 and a/x.wav would share one feature file"),
-        (["a,b/x.wav"], [], "rename it without a comma"),
+        (["a/X.wav", "a/x.wav", "a/z.wav"], [], "a/X.wav and a/x.wav would share one feature file"),
+        (["a,b/x.wav"], [], "rename it without commas"),
+        ([" a/x.wav"], [], "rename it without commas"),
+        (["a/x\ny.wav"], [], "rename it without commas"),
+        (["a/x\udcff.wav"], [], "rename it without commas"),
+        (["a/x.wav"], ["--group_by", "/(artist)?x"], "matches nothing in a/x.wav"),
         (["a/x.wav"], ["--group_by", "("], "no regular expression"),
         (["a/x.wav"], ["--group_by", "artist"], "matches nothing in a/x.wav"),
         (["a/x.wav"], ["--seed", "-1"], "--seed -1: must be 0 or more"),
@@ -83,7 +104,7 @@ def test_lists_are_not_replaced_without_force(tmp_path):
 )
 def test_folders_that_make_no_lists(tmp_path, names, words, message):
     write_folder(tmp_path, names)
-    with pytest.raises(UserError, match=message.replace("(", r"\(")):
+    with pytest.raises(UserError, match=re.escape(message)):
         main([str(tmp_path), *words])
     assert not list(tmp_path.glob("*_list.txt"))
     with pytest.raises(UserError, match="no folder at"):
@@ -91,12 +112,17 @@ def test_folders_that_make_no_lists(tmp_path, names, words, message):
 
 
 def test_made_lists_can_be_extracted(tmp_path, monkeypatch):
-    from feature_extraction import main as extract_main
-
     monkeypatch.chdir(tmp_path)
     for genre in ("가요", "국악"):
         (tmp_path / "음악" / genre).mkdir(parents=True)
         for i in range(5):
-            soundfile.write(tmp_path / "음악" / genre / f"{i}번.wav", sine(300 + 10 * i), 8000)
+            soundfile.write(
+                tmp_path / "음악" / genre / f"{i}번.wav",
+                sine(300 + 10 * i + 100 * len(genre.encode()) + ord(genre[0]) % 89),
+                8000,
+            )
     main(["음악"])
-    assert extract_main(["--dataset_path", "음악", "--num_workers", "1"]) == 0
+    words = ["--dataset_path", "음악", "--feature_length", "128", "--device", "cpu"]
+    assert extract_main([*words, "--num_workers", "1"]) == 0
+    train_main([*words, "--num_epochs", "1"])
+    assert len(list(tmp_path.glob("runs/음악-Baseline-*/report.json"))) == 1
