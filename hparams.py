@@ -223,7 +223,7 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"the argument file {path} reads itself")
             try:
                 lines = path.read_text(encoding="utf-8-sig").splitlines()
-            except (OSError, UnicodeDecodeError) as error:
+            except (OSError, ValueError) as error:
                 self.error(f"the argument file {path} cannot be read as UTF-8 text: {error}")
             inner = [word for line in lines for word in self.convert_arg_line_to_args(line)]
             expanded += self._read_args_from_files(inner, (*reading, path))
