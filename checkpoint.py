@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from hparams import UserError
-from manifest import write_atomic
+from manifest import write_atomic, write_text
 
 HISTORY = ("epoch", "train_loss", "train_acc", "valid_loss", "valid_acc")
 
@@ -39,9 +39,8 @@ def load_checkpoint(path):
         raise UserError(f"{path} is missing: the run did not get so far") from error
     except OSError:
         raise
-    except (
-        Exception
-    ) as error:  # torch's reader fails in many ways on bytes that are none of its own
+    except Exception as error:
+        # torch's reader fails in many ways on bytes that are none of its own
         raise UserError(
             f"{path} is damaged, or holds more than plain values and tensors: it is not loaded; "
             "take it from its source again, or train again"
@@ -52,12 +51,17 @@ def load_checkpoint(path):
 
 
 def load_weights(model, path):
-    """Put the weights of a checkpoint into a model. Raises `UserError` where they do not fit."""
+    """Put the weights of a checkpoint into a model; returns all the parts of it.
+
+    Raises `UserError` where the weights do not fit, and as `load_checkpoint` does.
+    """
+    parts = load_checkpoint(path)
     try:
-        model.load_state_dict(load_checkpoint(path)["model"])
+        model.load_state_dict(parts["model"])
     except (RuntimeError, TypeError) as error:
         message = f"{path} holds the weights of another {type(model).__name__}: {error}"
         raise UserError(message) from error
+    return parts
 
 
 def make_run_folder(hparams):
@@ -91,7 +95,7 @@ def new_folder(first):
 def write_settings(folder, hparams):
     """Write `hparams.json`: settings that make the same run again."""
     text = json.dumps(hparams.to_dict() | {"resume": ""}, indent=1, ensure_ascii=False)
-    write_atomic(folder / "hparams.json", lambda file: file.write(text.encode()))
+    write_text(folder / "hparams.json", text)
 
 
 def read_settings(folder):
@@ -122,8 +126,7 @@ def find_run(run):
 def write_history(folder, history):
     """Write `history.csv`: rows with the keys of `HISTORY`, one an epoch."""
     lines = [",".join(HISTORY), *(",".join(str(row[key]) for key in HISTORY) for row in history)]
-    text = "".join(f"{line}\n" for line in lines)
-    write_atomic(folder / "history.csv", lambda file: file.write(text.encode()))
+    write_text(folder / "history.csv", "".join(f"{line}\n" for line in lines))
 
 
 def generator_states(shuffler):

@@ -41,6 +41,11 @@ def feature_file(split, file_name):
     return PurePosixPath(split, file_name).with_suffix(".npy").as_posix()
 
 
+def write_text(path, text):
+    """Write a text file, UTF-8, that appears whole or not at all."""
+    write_atomic(path, lambda file: file.write(text.encode()))
+
+
 def hash_frames(real):
     """A hash of a track's real frames (frames, bins), to tell features from others."""
     return hashlib.blake2b(np.ascontiguousarray(real), digest_size=16).hexdigest()
@@ -122,8 +127,7 @@ def write_manifest(hparams, tracks, skipped=()):
         "tracks": dict(sorted(tracks.items())),
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
-    path = hparams.feature_folder() / MANIFEST
-    write_atomic(path, lambda file: file.write(text.encode()))
+    write_text(hparams.feature_folder() / MANIFEST, text)
 
 
 def present_tracks(journal, hparams):

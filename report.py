@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.ticker import MaxNLocator
 
-from manifest import write_atomic
+from manifest import write_atomic, write_text
 
 HANGUL_FONTS = {"Malgun Gothic", "Apple SD Gothic Neo", "NanumGothic", "Noto Sans CJK KR"}
 
@@ -54,9 +54,8 @@ def write_report(folder, report, history):
     `history` has the rows of `history.csv`.
     """
     text = f"{format_result(report)}\n\n{format_report(report)}\n"
-    write_atomic(folder / "report.txt", lambda file: file.write(text.encode()))
-    data = json.dumps(report, indent=1, ensure_ascii=False)
-    write_atomic(folder / "report.json", lambda file: file.write(data.encode()))
+    write_text(folder / "report.txt", text)
+    write_text(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
     matrix, genres = np.array(report["confusion_matrix"]), list(report["per_genre"])
     save_picture(folder / "confusion_matrix.png", plot_confusion_matrix, matrix, genres)
     save_picture(

@@ -19,7 +19,6 @@ from checkpoint import (
     HISTORY,
     find_run,
     generator_states,
-    load_checkpoint,
     load_weights,
     make_run_folder,
     read_settings,
@@ -262,13 +261,17 @@ def restore(runner, loaders, folder):
     Raises `UserError` where the data are not the run's, or `last.pt` is not what `save` wrote.
     """
     path = folder / "last.pt"
-    last = load_checkpoint(path)
-    load_weights(runner.model, path)
+    last = load_weights(runner.model, path)
     try:
+        if last["data"] != [loader.dataset.digest for loader in loaders]:
+            raise UserError(
+                f"the tracks or features are not those that the run {folder} began with: "
+                "restore them, or start a new run without --resume"
+            )
         runner.optimizer.load_state_dict(last["optimizer"])
         runner.best_loss, runner.best_epoch = last["best"]
         restore_generators(last["generators"], loaders[0].sampler.generator)
-        history, data = last["history"], last["data"]
+        history = last["history"]
         write_history(folder, history)
         if runner.best_epoch == last["epoch"]:  # a kill may have come between the two files
             best = {name: last[name] for name in ("model", "hparams", "mean", "std", "epoch")}
@@ -278,11 +281,6 @@ def restore(runner, loaders, folder):
             f"{path} is no checkpoint to go on from ({type(error).__name__}: {error}): "
             "start a new run without --resume"
         ) from error
-    if data != [loader.dataset.digest for loader in loaders]:
-        raise UserError(
-            f"the tracks or features are not those that the run {folder} began with: "
-            "restore them, or start a new run without --resume"
-        )
     print(f"Going on with {folder} after epoch {last['epoch']}")
     return history
 
