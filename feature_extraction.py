@@ -19,7 +19,7 @@ import unicodedata
 from pathlib import Path
 
 import numpy as np
-import scipy
+import scipy.fft  # here, not when a thread first needs it: the others would wait
 import soundfile
 
 from audio import UNKNOWN_FRAMES, UNREADABLE, is_ended, load_audio, remedy
@@ -38,7 +38,8 @@ from parallel import run_jobs
 
 SPLITS = ("train", "valid", "test")
 LINE = re.compile(r"[^/.,:\0-][^/,:\0]*/(?!\.\.?$)[^/\0]+")
-BLOCK = 2048  # frames transformed at once, so that an hour of audio takes no more memory than one
+BLOCK = 128  # frames transformed at once: few enough to stay in the cache
+BAND = 32  # neighbouring mel filters applied at once
 
 
 def load_list(list_name, hparams):
@@ -146,16 +147,29 @@ def stft(y, hparams):
     513 x 44 with fft 1024 and hop 512. Frames are centred on multiples of hop_size, zeros beyond
     the ends; the window is a periodic Hann of win_size, centred in fft_size.
     """
-    return scipy.fft.rfft(cut_frames(y, hparams) * hann(hparams), axis=1).T
+    frames = cut_frames(y, 0, count_frames(len(y), hparams), hparams)
+    return scipy.fft.rfft(frames * hann(hparams), axis=1).T
 
 
-def cut_frames(y, hparams):
-    """The frames (frames, fft_size) of a waveform, centred on multiples of hop_size: a view."""
-    fft_size = hparams.fft_size
-    padded = np.pad(y, fft_size // 2)
-    if len(padded) < fft_size:  # an odd fft_size and no sample
-        padded = np.pad(padded, (0, fft_size - len(padded)))
-    return np.lib.stride_tricks.sliding_window_view(padded, fft_size)[:: hparams.hop_size]
+def count_frames(samples, hparams):
+    """How many frames a waveform of so many samples has."""
+    odd = hparams.fft_size % 2
+    return 1 + max(0, samples - odd) // hparams.hop_size
+
+
+def cut_frames(y, start, stop, hparams):
+    """Frames `start` to `stop` of a waveform: (frames, fft_size), centred on multiples of hop_size.
+
+    A view of it, but where frames reach beyond its ends: there are zeros.
+    """
+    fft_size, hop = hparams.fft_size, hparams.hop_size
+    first = start * hop - fft_size // 2
+    last = (stop - 1) * hop - fft_size // 2 + fft_size
+    part = y[max(0, first) : max(0, last)]
+    if first < 0 or last > len(y):
+        part = np.pad(part, (max(0, -first), max(0, last - max(len(y), first))))
+    step = part.strides[0]
+    return np.lib.stride_tricks.as_strided(part, (stop - start, fft_size), (hop * step, step))
 
 
 def hann(hparams):
@@ -178,19 +192,45 @@ def mel_filters(sample_rate, fft_size, num_mels):
     mels = np.linspace(0, top_mel, num_mels + 2)
     edges = np.where(mels < 15, mels * 200 / 3, 1000 * 6.4 ** ((mels - 15) / 27))[:, None]
     lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
-    hz = np.linspace(0, top, fft_size // 2 + 1)
+    hz = np.fft.rfftfreq(fft_size, 1 / sample_rate)
     triangles = np.minimum((hz - lower) / (centre - lower), (upper - hz) / (upper - centre))
     return (np.maximum(0, triangles) * 2 / (upper - lower)).astype(np.float32)
 
 
+@functools.lru_cache(maxsize=4)
+def mel_bands(sample_rate, fft_size, num_mels):
+    """The mel filter bank without most of its zeros: a list of (mels, bins, weights (bins, mels)).
+
+    A filter is 0 but for a few bins, and neighbours share most of theirs: products over the bins
+    that a slice of mels needs are a quarter of the whole product.
+    """
+    filters = mel_filters(sample_rate, fft_size, num_mels)
+    bands = []
+    for start in range(0, num_mels, BAND):
+        mels = slice(start, start + BAND)
+        used = np.flatnonzero(filters[mels].any(axis=0))
+        bins = slice(used.min(initial=fft_size), used.max(initial=-1) + 1)
+        bands.append((mels, bins, np.ascontiguousarray(filters[mels, bins].T)))
+    return bands
+
+
+def spectra(y, hparams):
+    """Yield the magnitude STFT of a waveform in blocks (BLOCK or fewer frames, bins), float32."""
+    window, frames = hann(hparams), count_frames(len(y), hparams)
+    for start in range(0, frames, BLOCK):
+        block = cut_frames(y, start, min(start + BLOCK, frames), hparams)
+        yield np.abs(scipy.fft.rfft(block * window, axis=1))
+
+
 def log_mel(y, hparams):
     """The tutorial's log-mel of a waveform: log10(1 + 10 * mel @ |STFT|), (frames, num_mels)."""
-    filters = mel_filters(hparams.sample_rate, hparams.fft_size, hparams.num_mels)
-    frames, window = cut_frames(y, hparams), hann(hparams)
-    feature = np.empty((len(frames), hparams.num_mels), dtype=np.float32)
-    for start in range(0, len(frames), BLOCK):
-        S = scipy.fft.rfft(frames[start : start + BLOCK] * window, axis=1)
-        feature[start : start + BLOCK] = np.log10(1 + 10 * (np.abs(S) @ filters.T))
+    bands = mel_bands(hparams.sample_rate, hparams.fft_size, hparams.num_mels)
+    feature = np.empty((count_frames(len(y), hparams), hparams.num_mels), dtype=np.float32)
+    for start, S in zip(range(0, len(feature), BLOCK), spectra(y, hparams)):
+        mel = feature[start : start + BLOCK]
+        for mels, bins, weights in bands:
+            np.matmul(S[:, bins], weights, out=mel[:, mels])
+        np.log10(1 + 10 * mel, out=mel)
     return feature
 
 
@@ -206,11 +246,11 @@ def resize_array(array, length):
     return resized
 
 
-def first_samples(y, hparams):
-    """The part of a waveform that the frames kept of it depend on."""
+def kept_samples(hparams):
+    """How many samples of a waveform the frames kept of it depend on; None for all."""
     if not hparams.feature_length:
-        return y
-    return y[: (hparams.feature_length - 1) * hparams.hop_size + hparams.fft_size]
+        return None
+    return (hparams.feature_length - 1) * hparams.hop_size + hparams.fft_size
 
 
 def what_is_odd(path, y, hparams):
@@ -228,9 +268,9 @@ def extract_track(job):
     source = Path(hparams.dataset_path, file_name)
     try:
         state = source_state(source)  # before it is read: a later change is seen as one
-        y = load_audio(source, hparams)
+        y = load_audio(source, hparams, kept_samples(hparams))
         with np.errstate(over="ignore", invalid="ignore"):  # told below
-            feature = log_mel(first_samples(y, hparams), hparams)
+            feature = log_mel(y, hparams)
     except FileNotFoundError:
         return f"{source} is missing: put it there or take its line out of the list"
     except OSError as error:

@@ -12,10 +12,13 @@ import json
 import os
 import platform
 import re
-from importlib.metadata import version
+import threading
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import scipy
+import soundfile
+import soxr
 from filelock import FileLock, Timeout
 
 from hparams import UserError
@@ -25,7 +28,7 @@ ENTRY = {
     **{"source": str, "warning": str, "size": int, "mtime_ns": int, "frames": int, "hash": str},
     **{"sum": float, "sum_of_squares": float, "count": int},
 }
-LIBRARIES = ("numpy", "scipy", "soundfile", "soxr")
+LIBRARIES = (np, scipy, soundfile, soxr)
 
 
 def kept_length(frames, hparams):
@@ -48,7 +51,7 @@ def write_text(path, text):
 
 def hash_frames(real):
     """A hash of a track's real frames (frames, bins), to tell features from others."""
-    return hashlib.blake2b(np.ascontiguousarray(real), digest_size=16).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(real)).hexdigest()[:32]
 
 
 def source_state(path):
@@ -63,7 +66,8 @@ def write_atomic(path, write):
     Raises `UserError` where that cannot be, on a full disk, say.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{os.getpid()}.part")  # short: the name itself may be at the limit
+    # one of this thread's own, and short: the name itself may be as long as names can be
+    partial = path.with_name(f"{os.getpid()}-{threading.get_ident()}.part")
     try:
         with open(partial, "wb") as file:
             write(file)
@@ -121,7 +125,7 @@ def write_manifest(hparams, tracks, skipped=()):
         "fingerprint": hparams.fingerprint(),
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in LIBRARIES},
+            **{library.__name__: library.__version__ for library in LIBRARIES},
         },
         "skipped": sorted(skipped),
         "tracks": dict(sorted(tracks.items())),
@@ -198,7 +202,7 @@ class Journal:
     def begin(self, settings):
         """Start an empty journal of features with these settings; clear away half-written files."""
         for partial in self.folder.rglob("*.part"):
-            if re.fullmatch(r"\d+\.part", partial.name):
+            if re.fullmatch(r"[\d-]+\.part", partial.name):
                 partial.unlink(missing_ok=True)
         write_atomic(self.path, lambda file: file.write(journal_line(settings)))
 

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script sees its own folder only
 
 from audio import load_audio
-from feature_extraction import cut_frames, hann, load_lists
+from feature_extraction import load_lists, spectra
 from hparams import HParams, UserError, run_script
 from parallel import run_jobs
 
@@ -59,13 +58,7 @@ def fingerprint(path):
         y = load_audio(path, FINGERPRINT)
     except UserError as error:
         return str(error)
-    frames, window = cut_frames(y, FINGERPRINT), hann(FINGERPRINT)
-    power = np.concatenate(
-        [
-            np.abs(scipy.fft.rfft(frames[i : i + 1024] * window)) ** 2
-            for i in range(0, len(frames), 1024)
-        ]
-    )
+    power = np.concatenate([S**2 for S in spectra(y, FINGERPRINT)])
     edges = np.round(BANDS * FINGERPRINT.fft_size / FINGERPRINT.sample_rate).astype(int)
     energy = np.add.reduceat(power[:, : edges[-1]], edges[:-1], axis=1)  # (frames, 33)
     change = np.diff(np.diff(energy, axis=1), axis=0) > 0  # (frames - 1, 32)

@@ -52,3 +52,21 @@ def test_channels_and_rates(tmp_path, channels, rate):
     assert loaded.shape == (22050,)
     expected = sine(440, 1.0, 22050)
     np.testing.assert_allclose(loaded[2000:-2000], expected[2000:-2000], atol=2e-3)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_samples_are_those_of_libsndfile(tmp_path, rng, subtype):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, 0.5 * rng.uniform(-1, 1, (1000, 2)), 22050, subtype=subtype)
+    expected, _ = soundfile.read(path, dtype="float32")
+    np.testing.assert_array_equal(read_audio(path)[0], expected)
+    np.testing.assert_allclose(load_audio(path, HParams()), expected.mean(axis=1), atol=1e-7)
+
+
+def test_what_is_kept_is_resampled_as_in_the_whole(tmp_path, rng):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, 0.1 * rng.standard_normal((4 * 44100, 2)), 44100)
+    whole = load_audio(path, HParams())
+    assert len(whole) == 4 * 22050
+    np.testing.assert_allclose(load_audio(path, HParams(), 30000), whole[:30000], atol=1e-6)
+    np.testing.assert_array_equal(load_audio(path, HParams(), 10**9), whole)

@@ -11,6 +11,7 @@ import feature_extraction
 from audio import load_audio
 from feature_extraction import (
     choose_genres,
+    count_frames,
     load_list,
     load_lists,
     log_mel,
@@ -65,6 +66,20 @@ def test_log_mel_of_real_recordings_is_librosas():
         np.testing.assert_allclose(log_mel(y, HParams()), expected, rtol=1e-5, atol=2e-6)
 
 
+@pytest.mark.filterwarnings("ignore:n_fft=")
+@pytest.mark.parametrize("samples", [0, 1, 511, 512, 513, 65536, 66047, 66048, 66049, 200000])
+@pytest.mark.parametrize("fft_size", [1024, 1023])
+def test_any_length_is_librosas(samples, fft_size, rng):
+    hparams = HParams(fft_size=fft_size, win_size=1000)
+    y = (0.1 * rng.standard_normal(samples)).astype(np.float32)
+    feature = log_mel(y, hparams)
+    assert feature.shape == (count_frames(samples, hparams), 128)
+    if samples:
+        expected = librosa_log_mel(y, hparams)
+        np.testing.assert_allclose(feature, expected, rtol=1e-5, atol=2e-6)
+    assert stft(y, hparams).shape == (fft_size // 2 + 1, len(feature))
+
+
 @pytest.mark.parametrize("sizes", [(22050, 1024, 128), (8000, 256, 16), (1500, 256, 20)])
 def test_mel_filters_are_librosas(sizes):
     rate, fft_size, num_mels = sizes
@@ -80,6 +95,7 @@ def test_a_sine_lands_in_its_mel_bin(hz):
     assert abs(loudest - np.abs(centres - hz).argmin()) <= 1
 
 
+@pytest.mark.filterwarnings("ignore:n_fft=")
 @pytest.mark.parametrize("samples", [0, 1, 100, 1023, 1024])
 @pytest.mark.parametrize("fft_size", [1024, 1023])
 def test_short_waveforms_give_a_frame(samples, fft_size):
