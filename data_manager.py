@@ -1,5 +1,8 @@
 """Features to batches: labels, normalization, `GTZANDataset` and its loaders.
 
+A split that fits into `cache_gb` is read once, into one tensor, on the GPU where there is one; of a
+larger one each batch is read from its files. Either way a batch is gathered by index.
+
 The manifest says how much of each track is real: a chunk counts, in training and in scores, when at
 least half of it is, or when it is the first of a shorter track. Order is that of the lists.
 """
@@ -17,6 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 from feature_extraction import SPLITS, choose_genres, genre_of, load_lists, named_genres
 from hparams import UserError
 from manifest import feature_file, hash_frames, is_current, read_manifest
+from parallel import run_jobs
+
+EVALUATED = 2  # training batches in one: about the same memory, as no gradients are kept
 
 
 class Track(NamedTuple):
@@ -30,11 +36,12 @@ class Track(NamedTuple):
 
 
 class GTZANDataset(Dataset):
-    """Chunks in memory: x (chunks, frames, bins), y (chunks,).
+    """Chunks and their labels: x (chunks, frames, bins), y (chunks,).
 
-    An index may be one number or a list of them, for a whole batch at once. `tracks` (chunks,)
-    tells which of `names` each chunk was cut from, `normalization` the mean and standard deviation
-    that x was normalized by, and `digest` differs where the tracks or their features do.
+    An index may be one number or a list of them, for a whole batch at once; x is a tensor or
+    `StoredChunks`. `tracks` (chunks,) tells which of `names` each chunk was cut from,
+    `normalization` the mean and standard deviation that x was normalized by, and `digest` differs
+    where the tracks or their features do.
     """
 
     def __init__(self, x, y, tracks=None, names=(), normalization=(0.0, 1.0), digest=""):
@@ -52,9 +59,37 @@ class GTZANDataset(Dataset):
         return self.x.shape[0]
 
 
+class StoredChunks:
+    """Normalized chunks (chunks, frames, bins) of tracks that are read when asked for.
+
+    Indexed as a tensor is, by one number or many. No file stays open and nothing is kept.
+    """
+
+    def __init__(self, tracks, normalization, hparams):
+        self.files = tracks
+        self.mean, self.std = normalization
+        self.hparams = hparams
+        self.owner = owners(tracks)
+        self.first = np.cumsum([0, *(track.chunks for track in tracks)])
+        self.shape = (len(self.owner), hparams.chunk_length, hparams.num_mels)
+
+    def __getitem__(self, index):
+        index = np.asarray(index)
+        wanted = np.atleast_1d(index)
+        chunks = np.empty((len(wanted), *self.shape[1:]), dtype=np.float32)
+        for owner in np.unique(self.owner[wanted]):
+            rows = self.owner[wanted] == owner
+            stored = open_chunks(self.files[owner], self.hparams, mmap_mode="r")
+            chunks[rows] = stored[wanted[rows] - self.first[owner]]
+        chunks -= self.mean
+        chunks /= self.std
+        return torch.from_numpy(chunks.reshape(*index.shape, *self.shape[1:]))
+
+
 class Batches:
     """Batches of chunk indices, in order or shuffled anew each epoch by a generator of its own.
 
+    The indices are on `device`, the CPU unless that is changed: the same ones on any.
     A lone last chunk joins the batch before it: one chunk alone has no variance, and a batch
     normalization over it would fail.
     """
@@ -63,6 +98,7 @@ class Batches:
         self.count = count
         self.batch_size = batch_size
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
+        self.device = torch.device("cpu")
 
     def __len__(self):
         whole, rest = divmod(self.count, self.batch_size)
@@ -73,6 +109,7 @@ class Batches:
         order = torch.arange(self.count)
         if self.generator is not None:
             order = torch.randperm(self.count, generator=self.generator)
+        order = order.to(self.device)  # once an epoch: a copy for each batch would wait for it
         for batch in range(len(self)):
             start = batch * self.batch_size
             last = batch == len(self) - 1
@@ -157,19 +194,29 @@ def make_track(set_name, name, entries, hparams):
 def read_chunks(track, hparams):
     """A track's chunks that count, float32 (chunks, chunk_length, num_mels).
 
-    Raises `UserError` where the file is not the one that the manifest tells of.
+    Raises `UserError` where the file does not hold what the manifest tells of.
     """
-    try:
-        chunks = np.load(track.path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise damaged(track, str(error)) from error
-    frames, size = track.entry["frames"], (hparams.chunk_length, hparams.num_mels)
-    if chunks.shape[1:] != size or chunks.dtype != np.float32:
-        expected = f"float32 (chunks, {size[0]}, {size[1]})"
-        raise damaged(track, f"{chunks.dtype} {chunks.shape} is not {expected}")
-    if hash_frames(chunks.reshape(-1, hparams.num_mels)[:frames]) != track.entry["hash"]:
+    chunks = open_chunks(track, hparams)
+    frames = chunks.reshape(-1, hparams.num_mels)[: track.entry["frames"]]
+    if hash_frames(frames) != track.entry["hash"]:
         raise damaged(track, "it does not hold the features that were extracted")
     return chunks[: track.chunks]
+
+
+def open_chunks(track, hparams, mmap_mode=None):
+    """A track's feature file (chunks, chunk_length, num_mels), float32, read or mapped.
+
+    Raises `UserError` where it is damaged, as far as its size and shape tell.
+    """
+    try:
+        chunks = np.load(track.path, mmap_mode, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise damaged(track, str(error)) from error
+    size = (hparams.chunk_length, hparams.num_mels)
+    if chunks.shape[1:] != size or chunks.dtype != np.float32 or len(chunks) < track.chunks:
+        expected = f"float32 ({track.chunks} or more, {size[0]}, {size[1]})"
+        raise damaged(track, f"{chunks.dtype} {chunks.shape} is not {expected}")
+    return chunks
 
 
 def damaged(track, reason):
@@ -181,14 +228,35 @@ def load_dataset(set_name, hparams):
     """The chunks of a split, not normalized, as taught: x (chunks, frames, bins), y (chunks,)."""
     if not hparams.genres:
         hparams = choose_genres(hparams)
-    return stack(list_tracks(set_name, hparams), hparams)
+    tracks = list_tracks(set_name, hparams)
+    return load_chunks(tracks, (0.0, 1.0), hparams), labels(tracks)
 
 
-def stack(tracks, hparams):
-    """The chunks of tracks and their labels: float32 (chunks, frames, bins), int64 (chunks,)."""
-    x = np.concatenate([read_chunks(track, hparams) for track in tracks])
-    y = np.repeat([track.label for track in tracks], [track.chunks for track in tracks])
-    return x, y
+def load_chunks(tracks, normalization, hparams):
+    """The chunks of tracks in one array, normalized: float32 (chunks, frames, bins)."""
+    mean, std = normalization
+    count = sum(track.chunks for track in tracks)
+    x = np.empty((count, hparams.chunk_length, hparams.num_mels), dtype=np.float32)
+    parts = np.split(x, np.cumsum([track.chunks for track in tracks[:-1]]))
+
+    def fill(job):
+        part, track = job
+        np.subtract(read_chunks(track, hparams), mean, out=part)
+        part /= std
+
+    for _ in run_jobs(fill, list(zip(parts, tracks)), hparams.num_workers, "Load"):
+        pass
+    return x
+
+
+def labels(tracks):
+    """The label of each chunk of tracks: int64 (chunks,)."""
+    return np.repeat([track.label for track in tracks], [track.chunks for track in tracks])
+
+
+def owners(tracks):
+    """The index of the track of each chunk: int64 (chunks,)."""
+    return np.repeat(np.arange(len(tracks)), [track.chunks for track in tracks])
 
 
 def fit_normalizer(tracks):
@@ -236,15 +304,28 @@ def check_duplicates(splits):
 
 
 def make_loader(tracks, normalization, seed, hparams):
-    """The loader of a split's `Track`s, shuffled where a seed is given."""
-    mean, std = normalization
-    x, y = stack(tracks, hparams)
-    x -= mean
-    x /= std
-    owner = np.repeat(np.arange(len(tracks)), [track.chunks for track in tracks])
-    names = [track.name for track in tracks]
-    x, y = torch.from_numpy(x), torch.from_numpy(y)
+    """The loader of a split's `Track`s, shuffled where a seed is given, else in larger batches."""
+    size = sum(track.chunks for track in tracks) * hparams.chunk_length * hparams.num_mels * 4
+    if size <= hparams.cache_gb * 1e9:
+        x = torch.from_numpy(load_chunks(tracks, normalization, hparams))
+    else:
+        x = StoredChunks(tracks, normalization, hparams)
     hashes = json.dumps([[track.name, track.label, track.entry["hash"]] for track in tracks])
-    digest = hashlib.sha256(hashes.encode()).hexdigest()
-    dataset = GTZANDataset(x, y, owner, names, normalization, digest)
-    return DataLoader(dataset, None, sampler=Batches(len(dataset), hparams.batch_size, seed))
+    dataset = GTZANDataset(
+        x,
+        torch.from_numpy(labels(tracks)),
+        owners(tracks),
+        [track.name for track in tracks],
+        normalization,
+        digest=hashlib.sha256(hashes.encode()).hexdigest(),
+    )
+    batch_size = hparams.batch_size * (EVALUATED if seed is None else 1)
+    return DataLoader(dataset, None, sampler=Batches(len(dataset), batch_size, seed))
+
+
+def keep_on(device, loader):
+    """Move a loader's chunks to a device, if they are in memory: batches then come from there."""
+    data = loader.dataset
+    if isinstance(data.x, torch.Tensor):
+        data.x, data.y = data.x.to(device), data.y.to(device)
+        loader.sampler.device = device

@@ -51,7 +51,10 @@ class HParams:
         "", "data", "folder of the features (unset: one for each data set and settings)"
     )
     genres: list[str] = setting([], "data", "classes to use (unset: all that the lists name)")
-    num_workers: int = setting(0, "data", "processes that extract features (0: one a core)")
+    num_workers: int = setting(0, "data", "threads that extract and load (0: one a core)")
+    cache_gb: float = setting(
+        4.0, "data", "GB of features a split may take in memory; else on disk"
+    )
     skip_broken: bool = setting(False, "data", "leave tracks out that cannot be read")
 
     sample_rate: int = setting(22050, "feature", "samples a second, after resampling")
@@ -78,6 +81,9 @@ class HParams:
     weight_decay: float = setting(0.0, "training", "L2 penalty of SGD")
     patience: int = setting(
         0, "training", "epochs without a better validation loss before stopping (0: never)"
+    )
+    precision: str = setting(
+        "fp32", "training", "fp32, or bf16: faster where the processor has bfloat16 units"
     )
     seed: int = setting(0, "training", "seed of every random draw")
     run_path: str = setting("", "training", "folder of the run (unset: a new one in runs)")
@@ -134,6 +140,7 @@ class HParams:
         yield "seed", self.seed < 2**32, "must be below 2**32 (4294967296)"
         once = len(set(self.genres)) == len(self.genres)
         yield "genres", once, "names one twice; name each once"
+        yield "precision", self.precision in ("fp32", "bf16"), "must be fp32 or bf16"
         known = re.fullmatch(r"\d+|cpu|cuda|cuda:\d+|mps", str(self.device), re.ASCII)
         yield "device", known, "must be 0 (CPU), 1 (first GPU), 2 ..., or cpu, cuda, cuda:1, mps"
 
@@ -193,7 +200,9 @@ POSITIVE = [
     *("sample_rate", "fft_size", "win_size", "hop_size", "num_mels", "chunk_length"),
     *("batch_size", "num_epochs"),
 ]
-NOT_NEGATIVE = ["feature_length", "num_workers", "patience", "seed", "momentum", "weight_decay"]
+NOT_NEGATIVE = [
+    *("feature_length", "num_workers", "cache_gb", "patience", "seed", "momentum", "weight_decay"),
+]
 hparams = HParams()
 
 

@@ -27,14 +27,20 @@ from checkpoint import (
     write_history,
     write_settings,
 )
-from data_manager import get_dataloader
+from data_manager import get_dataloader, keep_on
 from feature_extraction import choose_genres, load_lists
 from hparams import HParams, UserError, run_script
 from metrics import average_by_track, score
 from model import ChunkTooShort, UnknownModel, build_model
 
 FEW_STEPS = 5
-FREE_TO_CHANGE = {"resume", "num_epochs", "device", "num_workers"}  # when a run is resumed
+FREE_TO_CHANGE = {
+    "resume",
+    "num_epochs",
+    "device",
+    "num_workers",
+    "cache_gb",
+}  # when a run is resumed
 
 
 def set_seed(seed):
@@ -88,7 +94,9 @@ class Runner:
 
     def __init__(self, hparams):
         self.device = find_device(hparams.device)
-        self.model = make_model(hparams).to(self.device)
+        # channels last: two-dimensional convolutions are faster so, others do not change
+        self.model = make_model(hparams).to(self.device, memory_format=torch.channels_last)
+        self.bf16 = hparams.precision == "bf16"
         self.criterion = torch.nn.CrossEntropyLoss()
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
@@ -104,6 +112,11 @@ class Runner:
         """Share of logits (batch, classes) whose largest is the label (batch,): a 0-d tensor."""
         return (source.argmax(1) == target).float().mean()
 
+    def logits(self, x):
+        """The model's logits of a batch: float32, computed with the precision chosen."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.model(x.to(self.device)).float()
+
     def run(self, dataloader, mode="train"):
         """One pass, training where `mode` is 'train', else 'eval': mean loss and accuracy."""
         if mode not in ("train", "eval"):
@@ -113,8 +126,7 @@ class Runner:
         totals = torch.zeros(2, device=self.device)
         with torch.inference_mode(not training):
             for x, y in dataloader:
-                x, y = x.to(self.device), y.to(self.device)
-                prediction = self.model(x)
+                prediction, y = self.logits(x), y.to(self.device)
                 loss = self.criterion(prediction, y)
                 if training:
                     self.optimizer.zero_grad()
@@ -129,7 +141,7 @@ class Runner:
     def predict(self, dataloader):
         """Probabilities of every chunk of a loader, in its order: float32 (chunks, classes)."""
         self.model.eval()
-        logits = [self.model(x.to(self.device)) for x, _ in dataloader]
+        logits = [self.logits(x) for x, _ in dataloader]
         return torch.cat(logits).softmax(1).cpu().numpy()
 
     def early_stop(self, loss, epoch):
@@ -290,7 +302,7 @@ def test(runner, test_loader, folder, hparams):
     load_weights(runner.model, folder / "best.pt")
     probabilities = runner.predict(test_loader)
     data = test_loader.dataset
-    report = score(probabilities, data.y.numpy(), data.tracks, hparams.genres)
+    report = score(probabilities, data.y.cpu().numpy(), data.tracks, hparams.genres)
     return report | {
         "best_epoch": runner.best_epoch,
         "parameters": count_parameters(runner.model),
@@ -303,7 +315,7 @@ def test(runner, test_loader, folder, hparams):
 def list_predictions(probabilities, data, genres):
     """Per track of a `GTZANDataset`: its name, genre, prediction and probabilities."""
     by_track = average_by_track(probabilities, data.tracks)
-    labels = average_by_track(data.y.numpy(), data.tracks).astype(int)
+    labels = average_by_track(data.y.cpu().numpy(), data.tracks).astype(int)
     return [
         {
             "track": name,
@@ -341,6 +353,8 @@ def main(argv=None):
     set_seed(hparams.seed)
     loaders = train_loader, valid_loader, test_loader = get_dataloader(hparams)
     runner = Runner(hparams)
+    for loader in loaders:
+        keep_on(runner.device, loader)
     skipped = count_skipped(loaders, hparams)
     print_sizes(runner, loaders, skipped)
     if folder:

@@ -133,7 +133,7 @@ def parse(argv):
     """The command line's settings."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("dataset_path", help="folder of the data set, with its lists")
-    parser.add_argument("--num_workers", type=int, default=0, help="processes (0: one a core) [0]")
+    parser.add_argument("--num_workers", type=int, default=0, help="threads (0: one a core) [0]")
     return parser.parse_args(argv)
 
 

@@ -375,7 +375,7 @@ def parse(argv):
     parser.add_argument("--tracks_per_genre", type=int, default=20, help="10, 20, 30 ... [20]")
     parser.add_argument("--seconds", type=float, default=30, help="length of a track [30]")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other music [0]")
-    parser.add_argument("--num_workers", type=int, default=0, help="processes (0: one a core) [0]")
+    parser.add_argument("--num_workers", type=int, default=0, help="threads (0: one a core) [0]")
     return parser.parse_args(argv)
 
 

@@ -304,7 +304,7 @@ def parse(argv):
                         help="genres to take [all but blues and rock]")  # fmt: skip
     parser.add_argument("--skip_broken", action="store_true", help="leave broken tracks out")
     parser.add_argument("--force", action="store_true", help="replace what is there")
-    parser.add_argument("--num_workers", type=int, default=0, help="processes (0: one a core) [0]")
+    parser.add_argument("--num_workers", type=int, default=0, help="threads (0: one a core) [0]")
     return parser.parse_args(argv)
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 from data_manager import (
     Batches,
     GTZANDataset,
+    StoredChunks,
     counted_chunks,
     fit_normalizer,
     get_dataloader,
@@ -123,6 +125,50 @@ def test_dataset_takes_an_index_or_many():
     assert len(data) == 3
     assert data[1][1] == 1
     assert data[[0, 2]][0].shape == (2, 2, 1)
+
+
+@pytest.mark.parametrize("batch_size", [5, 8])
+def test_a_split_too_large_for_memory_gives_the_same_batches(extracted, batch_size):
+    cached = get_dataloader(dataclasses.replace(extracted, batch_size=batch_size))
+    stored = get_dataloader(dataclasses.replace(extracted, batch_size=batch_size, cache_gb=0))
+    for in_memory, on_disk in zip(cached, stored):
+        assert isinstance(on_disk.dataset.x, StoredChunks)
+        assert on_disk.dataset.x.shape == in_memory.dataset.x.shape
+        for (x, y), (same_x, same_y) in zip(in_memory, on_disk, strict=True):
+            assert torch.equal(x, same_x)
+            assert torch.equal(y, same_y)
+    data = stored[0].dataset
+    assert torch.equal(data[3][0], cached[0].dataset[3][0])
+    assert data[[5, 0, 5]][0].shape == (3, 128, 16)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="tells no open files")
+def test_a_split_on_disk_keeps_no_file_open(extracted):
+    train, _, _ = get_dataloader(dataclasses.replace(extracted, cache_gb=0))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    batches = list(train)
+    assert len(batches) == 3
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_damaged_file_of_a_split_on_disk_is_named(extracted):
+    path = extracted.feature_folder() / "train/jazz/jazz.00001.npy"
+    np.save(path, np.load(path)[:1])
+    train, _, _ = get_dataloader(dataclasses.replace(extracted, cache_gb=0))
+    with pytest.raises(UserError, match=r"jazz.00001.npy is damaged .* delete it and extract"):
+        list(train)
+
+
+def test_start_up_reads_no_features_of_a_split_on_disk(extracted):
+    for path in extracted.feature_folder().rglob("*.npy"):
+        path.unlink()
+    assert len(get_dataloader(dataclasses.replace(extracted, cache_gb=0))[0].dataset) == 24
+
+
+def test_evaluation_has_larger_batches(extracted):
+    train, valid, _ = get_dataloader(dataclasses.replace(extracted, batch_size=3))
+    assert max(len(y) for _, y in train) == 3
+    assert max(len(y) for _, y in valid) == 6
 
 
 def test_chunks_know_their_track(extracted):

@@ -247,7 +247,7 @@ def test_a_damaged_feature_file(extracted):
             get_dataloader(extracted)
     np.save(path, np.zeros((2, 128, 3), np.float32))
     with pytest.raises(
-        UserError, match=r"float32 \(2, 128, 3\) is not float32 \(chunks, 128, 16\)"
+        UserError, match=r"float32 \(2, 128, 3\) is not float32 \(2 or more, 128, 16\)"
     ):
         get_dataloader(extracted)
     other = extracted.feature_folder() / "test/metal/metal.00006.npy"

@@ -11,7 +11,7 @@ from conftest import flags
 
 import checkpoint
 from checkpoint import HISTORY, load_checkpoint
-from data_manager import fit_normalizer, get_dataloader, list_tracks
+from data_manager import fit_normalizer, get_dataloader, keep_on, list_tracks
 from hparams import UserError
 from model import build_model
 from train_test import Runner, device_name, find_device, main, set_seed
@@ -153,6 +153,26 @@ def test_training_changes_the_weights_and_means_run_over_chunks(extracted):
     )
 
 
+def test_bf16_rounds_the_logits_a_little_and_trains(extracted, tmp_path):
+    runs = []
+    for precision in ("fp32", "bf16"):
+        set_seed(0)
+        runner = Runner(dataclasses.replace(extracted, precision=precision))
+        runs.append(runner.predict(get_dataloader(extracted)[1]))
+        assert all(p.dtype == torch.float32 for p in runner.model.parameters())
+    assert runs[1].dtype == np.float32
+    assert 1e-6 < np.abs(runs[0] - runs[1]).max() < 0.02
+    history = train(extracted, tmp_path / "run", precision="bf16", num_epochs=3)
+    assert float(history[-1][1]) < float(history[1][1])
+
+
+def test_a_split_on_disk_trains_to_the_same_numbers(extracted, tmp_path):
+    in_memory, on_disk = (
+        train(extracted, tmp_path / f"{size}", cache_gb=size) for size in (1.0, 0.0)
+    )
+    assert in_memory == on_disk
+
+
 @pytest.mark.parametrize("batch_size", [23, 1])
 def test_a_last_batch_of_one_chunk_trains(extracted, batch_size):
     hparams = dataclasses.replace(extracted, batch_size=batch_size)  # of 24 chunks
@@ -234,7 +254,20 @@ def test_devices_where_there_is_no_gpu(monkeypatch, capsys):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
-def test_it_trains_on_a_gpu(extracted, tmp_path):
-    runs = [train(extracted, tmp_path / f"{i}", device="cuda") for i in range(2)]
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("cache_gb", [1.0, 0.0])
+def test_it_trains_on_a_gpu(extracted, tmp_path, precision, cache_gb):
+    changed = {"device": "cuda", "precision": precision, "cache_gb": cache_gb}
+    runs = [train(extracted, tmp_path / f"{i}", **changed) for i in range(2)]
     assert runs[0] == runs[1]
     assert read_report(tmp_path / "0")["device"] == "GPU:0"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+def test_batches_of_a_split_in_memory_come_from_the_gpu(extracted):
+    in_memory = get_dataloader(extracted)[0]
+    before = [y.tolist() for _, y in get_dataloader(extracted)[0]]
+    keep_on(torch.device("cuda"), in_memory)
+    batches = list(in_memory)
+    assert all(x.is_cuda and y.is_cuda for x, y in batches)
+    assert [y.tolist() for _, y in batches] == before
