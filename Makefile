@@ -23,7 +23,8 @@ lint: $(INSTALLED)
 	$(VENV_PYTHON) -m ruff format --check .
 
 bench: $(INSTALLED)
-	$(VENV_PYTHON) benchmarks/bench_extraction.py
+	-$(VENV_PYTHON) -m pip install -r benchmarks/requirements.txt -c constraints.txt
+	$(VENV_PYTHON) benchmarks/run.py
 
 $(INSTALLED): requirements.txt requirements-dev.txt constraints.txt
 	$(PYTHON) -m venv .venv

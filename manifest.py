@@ -11,9 +11,10 @@ import hashlib
 import json
 import os
 import platform
+import posixpath
 import re
 import threading
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import scipy
@@ -41,7 +42,7 @@ def kept_length(frames, hparams):
 
 def feature_file(split, file_name):
     """The path of a track's features below the feature folder, with `/`: also its manifest key."""
-    return PurePosixPath(split, file_name).with_suffix(".npy").as_posix()
+    return posixpath.splitext(posixpath.join(split, file_name))[0] + ".npy"
 
 
 def write_text(path, text):

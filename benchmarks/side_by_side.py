@@ -1,7 +1,7 @@
 """What the benchmarks share: two ways run in turn, as processes of their own, and a table.
 
 Machines are noisy and drift: only the ratio within a pair of neighbouring runs is worth quoting.
-Times are of whole processes unless the process itself prints `seconds X`. POSIX only.
+Times are of whole processes unless the process itself prints `seconds X`. Linux only.
 """
 
 import contextlib
