@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from feature_extraction import SPLITS, choose_genres, genre_of, load_lists, named_genres
 from hparams import UserError
+from lists import SPLITS, choose_genres, genre_of, load_lists, named_genres
 from manifest import feature_file, is_current, read_manifest
 from parallel import run_jobs
 
@@ -71,7 +71,7 @@ class StoredChunks:
         self.hparams = hparams
         self.owner = owners(tracks)
         self.first = np.cumsum([0, *(track.chunks for track in tracks)])
-        self.shape = (len(self.owner), hparams.chunk_length, hparams.num_mels)
+        self.shape = (len(self.owner), hparams.chunk_length, hparams.num_bins)
 
     def __getitem__(self, index):
         index = np.asarray(index)
@@ -192,13 +192,13 @@ def make_track(set_name, name, entries, hparams):
 
 
 def read_chunks(track, hparams):
-    """A track's chunks that count, float32 (chunks, chunk_length, num_mels).
+    """A track's chunks that count, float32 (chunks, chunk_length, bins).
 
     Raises `UserError` where the file does not hold what the manifest tells of.
     """
     chunks = open_chunks(track, hparams)
     entry = track.entry
-    total = chunks.reshape(-1, hparams.num_mels)[: entry["frames"]].sum(dtype=np.float64)
+    total = chunks.reshape(-1, hparams.num_bins)[: entry["frames"]].sum(dtype=np.float64)
     rounding = 1e-9 * math.sqrt(entry["count"] * entry["sum_of_squares"])
     if not abs(total - entry["sum"]) <= rounding:  # a hash would take five times as long
         raise damaged(track, "it does not hold the features that were extracted")
@@ -206,7 +206,7 @@ def read_chunks(track, hparams):
 
 
 def open_chunks(track, hparams, mmap_mode=None):
-    """A track's feature file (chunks, chunk_length, num_mels), float32, read or mapped.
+    """A track's feature file (chunks, chunk_length, bins), float32, read or mapped.
 
     Raises `UserError` where it is damaged, as far as its size and shape tell.
     """
@@ -214,7 +214,7 @@ def open_chunks(track, hparams, mmap_mode=None):
         chunks = np.load(track.path, mmap_mode, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise damaged(track, str(error)) from error
-    size = (hparams.chunk_length, hparams.num_mels)
+    size = (hparams.chunk_length, hparams.num_bins)
     if chunks.shape[1:] != size or chunks.dtype != np.float32 or len(chunks) < track.chunks:
         expected = f"float32 ({track.chunks} or more, {size[0]}, {size[1]})"
         raise damaged(track, f"{chunks.dtype} {chunks.shape} is not {expected}")
@@ -238,7 +238,7 @@ def load_chunks(tracks, normalization, hparams):
     """The chunks of tracks in one array, normalized: float32 (chunks, frames, bins)."""
     mean, std = normalization
     count = sum(track.chunks for track in tracks)
-    x = np.empty((count, hparams.chunk_length, hparams.num_mels), dtype=np.float32)
+    x = np.empty((count, hparams.chunk_length, hparams.num_bins), dtype=np.float32)
     parts = np.split(x, np.cumsum([track.chunks for track in tracks[:-1]]))
 
     def fill(job):
@@ -307,7 +307,7 @@ def check_duplicates(splits):
 
 def make_loader(tracks, normalization, seed, hparams):
     """The loader of a split's `Track`s, shuffled where a seed is given, else in larger batches."""
-    size = sum(track.chunks for track in tracks) * hparams.chunk_length * hparams.num_mels * 4
+    size = sum(track.chunks for track in tracks) * hparams.chunk_length * hparams.num_bins * 4
     if size <= hparams.cache_gb * 1e9:
         x = torch.from_numpy(load_chunks(tracks, normalization, hparams))
     else:

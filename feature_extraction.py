@@ -1,21 +1,19 @@
 """Audio to features: one `.npy` of chunked log-mel a track, and a manifest of them all.
 
     python feature_extraction.py --dataset_path dataset/demo
+    python feature_extraction.py --dataset_path dataset/demo --feature mfcc
 
 Reads the tracks that `train_list.txt`, `valid_list.txt` and `test_list.txt` name, writes
-`<feature_path>/<split>/<genre>/<track>.npy`, float32 of shape (chunks, chunk_length, num_mels), and
+`<feature_path>/<split>/<genre>/<track>.npy`, float32 of shape (chunks, chunk_length, bins), and
 `features.json`. A track whose features are there already is not extracted again.
 
 Arrays: waveform (samples,) float32 mono in [-1, 1]; feature (frames, bins), time first.
 """
 
-import dataclasses
 import functools
-import re
 import shutil
 import sys
 import time
-import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ import soundfile
 
 from audio import UNKNOWN_FRAMES, UNREADABLE, is_ended, load_audio, remedy
 from hparams import HParams, UserError, run_script
+from lists import SPLITS, choose_genres, load_lists
 from manifest import (
     Journal,
     feature_file,
@@ -36,108 +35,8 @@ from manifest import (
 )
 from parallel import run_jobs
 
-SPLITS = ("train", "valid", "test")
-LINE = re.compile(r"[^/.,:\0-][^/,:\0]*/(?!\.\.?$)[^/\0]+")
 BLOCK = 128  # frames transformed at once: few enough to stay in the cache
 BAND = 32  # neighbouring mel filters applied at once
-
-
-def load_list(list_name, hparams):
-    """The tracks that a list of the data set names, as taught: `["genre/track.wav", ...]`.
-
-    Byte-order mark, CRLF, blank lines and backslashes are taken as they come. Raises `UserError`
-    where the data set or the list is missing, the list is empty or a line is not `genre/track`.
-    """
-    folder = Path(hparams.dataset_path)
-    if not folder.is_dir():
-        raise UserError(
-            f"no data set at {folder}: run `python dataset/demo.py` and pass --dataset_path "
-            'dataset/demo to try the pipeline, or see the section "GTZAN" of README.md'
-        )
-    path = folder / list_name
-    if not path.is_file():
-        raise UserError(
-            f"{path} is missing: it names the tracks of its split, one genre/track.wav a line; "
-            'see the section "Your own data set" of README.md'
-        )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from error
-    file_names = [line.strip().replace("\\", "/") for line in lines if line.strip()]
-    if not file_names:
-        raise UserError(f"{path} is empty: it must name at least one genre/track.wav")
-    for name in file_names:
-        if not LINE.fullmatch(name):
-            raise UserError(
-                f"{path}: the line {name!r} is not of the form genre/track.wav "
-                "(a genre neither begins with . or - nor holds a comma or a colon)"
-            )
-    return file_names
-
-
-def load_lists(hparams):
-    """The tracks of each split, `{"train": ["genre/track.wav", ...], ...}`, of `hparams.genres`.
-
-    Raises `UserError` where a track stands twice, whether in one list or in two.
-    """
-    lists = {split: load_list(f"{split}_list.txt", hparams) for split in SPLITS}
-    seen = {}
-    for split, names in lists.items():
-        for name in names:
-            where = f"{name} ({split}_list.txt)"
-            stem = same_file(name)
-            if stem in seen:
-                raise UserError(
-                    f"{seen[stem]} and {where} would share one feature file: "
-                    "a track stands in one split, once; take one line out or rename it"
-                )
-            seen[stem] = where
-    if hparams.genres:
-        kept = set(hparams.genres)
-        lists = {s: [n for n in names if genre_of(n) in kept] for s, names in lists.items()}
-    return lists
-
-
-def same_file(file_name):
-    """What tracks share that share a feature file, also on disks that tell no case apart."""
-    return unicodedata.normalize("NFC", feature_file("", file_name)).casefold()
-
-
-def genre_of(file_name):
-    """The folder of a listed track: its genre."""
-    return file_name.split("/")[0]
-
-
-def named_genres(hparams):
-    """The genres that the lists of the data set name, sorted."""
-    lists = load_lists(dataclasses.replace(hparams, genres=[]))
-    return sorted({genre_of(name) for names in lists.values() for name in names})
-
-
-def choose_genres(hparams):
-    """`hparams` with its genres filled in: those given, else all that the lists name, sorted.
-
-    Raises `UserError` for a genre of which the train list has no track, or a split without tracks.
-    """
-    every = load_lists(dataclasses.replace(hparams, genres=[]))
-    present = sorted({genre_of(name) for name in every["train"]})
-    genres = hparams.genres or named_genres(hparams)
-    without = [genre for genre in genres if genre not in present]
-    if without:
-        raise UserError(
-            f"no track of {', '.join(without)} in {hparams.dataset_path}/train_list.txt: "
-            f"it has {', '.join(present)}; pass --genres with some of these"
-        )
-    chosen = dataclasses.replace(hparams, genres=genres)
-    counts = {split: len(names) for split, names in load_lists(chosen).items()}
-    for split, count in counts.items():
-        if not count:
-            raise UserError(f"{split}_list.txt has no track of {', '.join(genres)}: add some")
-    left_out = sum(map(len, every.values())) - sum(counts.values())
-    if left_out:
-        print(f"--genres {' '.join(genres)} leaves out {left_out} tracks")
-    return chosen
 
 
 def stft(y, hparams):
@@ -222,16 +121,82 @@ def spectra(y, hparams):
         yield np.abs(scipy.fft.rfft(block * window, axis=1))
 
 
-def log_mel(y, hparams):
-    """The tutorial's log-mel of a waveform: log10(1 + 10 * mel @ |STFT|), (frames, num_mels)."""
+def mel_spectrogram(y, hparams):
+    """Mel filters on the magnitude STFT of a waveform: (frames, num_mels), float32."""
     bands = mel_bands(hparams.sample_rate, hparams.fft_size, hparams.num_mels)
     feature = np.empty((count_frames(len(y), hparams), hparams.num_mels), dtype=np.float32)
     for start, S in zip(range(0, len(feature), BLOCK), spectra(y, hparams)):
         mel = feature[start : start + BLOCK]
         for mels, bins, weights in bands:
             np.matmul(S[:, bins], weights, out=mel[:, mels])
-        np.log10(1 + 10 * mel, out=mel)
     return feature
+
+
+def decibels(magnitude):
+    """20 log10 of magnitudes, those below 1e-5 taken as that: -100 dB."""
+    return 20 * np.log10(np.maximum(magnitude, np.float32(1e-5)))
+
+
+SCALES = {  # of magnitudes, by `hparams.scale`
+    "tutorial": lambda magnitude: np.log10(1 + 10 * magnitude),
+    "db": decibels,
+    "none": lambda magnitude: magnitude,
+}
+
+
+def log_mel(y, hparams):
+    """The tutorial's log-mel of a waveform: log10(1 + 10 * mel @ |STFT|), (frames, num_mels).
+
+    Or the same mel spectrogram on another `hparams.scale`.
+    """
+    return SCALES[hparams.scale](mel_spectrogram(y, hparams))
+
+
+def linear_stft(y, hparams):
+    """The magnitude STFT of a waveform on `hparams.scale`: (frames, fft_size // 2 + 1)."""
+    return SCALES[hparams.scale](np.concatenate(list(spectra(y, hparams))))
+
+
+def mfcc(y, hparams):
+    """Mel-frequency cepstral coefficients (slide "MFCC"): (frames, num_mfcc).
+
+    The first coefficients of the orthonormal DCT-II of the mel spectrogram in dB, as
+    `librosa.feature.mfcc(S=...)` takes them (Davis and Mermelstein, 1980).
+    """
+    mel = decibels(mel_spectrogram(y, hparams))
+    return scipy.fft.dct(mel, axis=1, norm="ortho")[:, : hparams.num_mfcc]
+
+
+def cqt(y, hparams):
+    """The magnitude constant-Q transform (slide "CQT") on `hparams.scale`: (frames, num_cqt_bins).
+
+    From C1, 32.7 Hz, `bins_per_octave` bins an octave; by librosa (Schörkhuber and Klapuri, 2010).
+    """
+    import librosa  # it takes seconds to load, and this feature alone needs it
+
+    magnitude = np.abs(
+        librosa.cqt(
+            np.ascontiguousarray(y),
+            sr=hparams.sample_rate,
+            hop_length=hparams.hop_size,
+            n_bins=hparams.num_cqt_bins,
+            bins_per_octave=hparams.bins_per_octave,
+        )
+    )
+    return SCALES[hparams.scale](magnitude.T.astype(np.float32))
+
+
+def waveform(y, hparams):
+    """The waveform itself: (samples, 1)."""
+    return y[:, None]
+
+
+FEATURES = {f.__name__: f for f in (log_mel, linear_stft, mfcc, cqt, waveform)}
+
+
+def extract_feature(y, hparams):
+    """The feature that `hparams.feature` names of a waveform (samples,): (rows, bins), float32."""
+    return FEATURES[hparams.feature](y, hparams)
 
 
 def melspectrogram(file_name, hparams):
@@ -248,14 +213,16 @@ def resize_array(array, length):
 
 def kept_samples(hparams):
     """How many samples of a waveform the frames kept of it depend on; None for all."""
-    if not hparams.feature_length:
+    if not hparams.feature_length or hparams.feature == "cqt":  # whose lowest bins last a second
         return None
+    if hparams.feature == "waveform":
+        return hparams.feature_length
     return (hparams.feature_length - 1) * hparams.hop_size + hparams.fft_size
 
 
 def what_is_odd(path, y, hparams):
     """What to look at in a track that is kept all the same; empty where nothing is."""
-    if len(y) < hparams.fft_size:
+    if len(y) < hparams.fft_size and hparams.feature != "waveform":
         return f"{path} is shorter than one frame: it is padded with zeros"
     if np.ptp(y) == 0:
         return f"{path} is silent"
@@ -270,7 +237,7 @@ def extract_track(job):
         state = source_state(source)  # before it is read: a later change is seen as one
         y = load_audio(source, hparams, kept_samples(hparams))
         with np.errstate(over="ignore", invalid="ignore"):  # told below
-            feature = log_mel(y, hparams)
+            feature = extract_feature(y, hparams)
     except FileNotFoundError:
         return f"{source} is missing: put it there or take its line out of the list"
     except OSError as error:
@@ -298,15 +265,16 @@ def extract_track(job):
     }
 
 
-def estimate_frames(file_name, hparams):
-    """Frames of a track, told from its header alone; 0 where that cannot be read."""
+def estimate_rows(file_name, hparams):
+    """Rows of a track's feature, told from its header alone; 0 where that cannot be read."""
     try:
         info = soundfile.info(Path(hparams.dataset_path, file_name))
     except (*UNREADABLE, OSError):
         return 0
     if info.frames > UNKNOWN_FRAMES:
         return 0
-    return 1 + int(info.duration * hparams.sample_rate) // hparams.hop_size
+    samples = int(info.duration * hparams.sample_rate)
+    return samples if hparams.feature == "waveform" else count_frames(samples, hparams)
 
 
 def check_space(jobs, hparams):
@@ -314,8 +282,8 @@ def check_space(jobs, hparams):
     if hparams.feature_length:
         rows = len(jobs) * kept_length(0, hparams)
     else:
-        rows = sum(kept_length(estimate_frames(name, hparams), hparams) for _, name, _ in jobs)
-    megabytes = rows * hparams.num_mels * 4 / 1e6
+        rows = sum(kept_length(estimate_rows(name, hparams), hparams) for _, name, _ in jobs)
+    megabytes = rows * hparams.num_bins * 4 / 1e6
     folder = hparams.feature_folder()
     free = shutil.disk_usage(folder).free / 1e6
     print(f"{len(jobs)} tracks to extract, {megabytes:.1f} MB on disk: {folder}")
@@ -328,17 +296,19 @@ def check_space(jobs, hparams):
 
 def print_lengths(hparams):
     """Say how much of a track is kept, and what is dropped for want of a whole chunk."""
-    seconds = hparams.hop_size / hparams.sample_rate
-    chunk = f"chunks of {hparams.chunk_length} frames = {hparams.chunk_length * seconds:.1f} s"
+    raw = hparams.feature == "waveform"
+    rows, hop = ("samples", 1) if raw else ("frames", hparams.hop_size)
+    seconds = hop / hparams.sample_rate
+    chunk = f"chunks of {hparams.chunk_length} {rows} = {hparams.chunk_length * seconds:.1f} s"
     if not hparams.feature_length:
         print(f"Whole tracks in {chunk}")
         return
     kept = kept_length(0, hparams)
-    print(f"The first {kept} frames = {kept * seconds:.1f} s of a track, in {chunk}")
+    print(f"The first {kept} {rows} = {kept * seconds:.1f} s of a track, in {chunk}")
     if dropped := hparams.feature_length - kept:
         print(
             f"feature_length {hparams.feature_length} is no multiple of chunk_length "
-            f"{hparams.chunk_length}: {dropped} frames are dropped"
+            f"{hparams.chunk_length}: {dropped} {rows} are dropped"
         )
 
 
@@ -365,7 +335,8 @@ def main(argv=None):
     hparams = choose_genres(hparams)
     lists = load_lists(hparams)
     print_lengths(hparams)
-    warn_of_empty_mels(hparams)
+    if hparams.feature in ("log_mel", "mfcc"):
+        warn_of_empty_mels(hparams)
     with Journal(hparams.feature_folder()) as journal:
         tracks = present_tracks(journal, hparams)
         jobs = [

@@ -57,13 +57,29 @@ class HParams:
     )
     skip_broken: bool = setting(False, "data", "leave tracks out that cannot be read")
 
+    feature: str = setting(
+        "log_mel", "feature", "log_mel, linear_stft, mfcc, cqt or waveform", metavar="KIND"
+    )
+    scale: str = setting(
+        "tutorial",
+        "feature",
+        "of magnitudes: tutorial (log10(1 + 10 x)), db or none; an mfcc is of db",
+        metavar="KIND",
+    )
     sample_rate: int = setting(22050, "feature", "samples a second, after resampling")
     fft_size: int = setting(1024, "feature", "samples of one Fourier transform (n_fft)")
     win_size: int = setting(1024, "feature", "samples of the Hann window (win_length)")
     hop_size: int = setting(512, "feature", "samples between frames (hop_length)")
     num_mels: int = setting(128, "feature", "mel bands (n_mels)")
-    feature_length: int = setting(1024, "feature", "frames kept of a track (0: all)")
-    chunk_length: int = setting(128, "feature", "frames of a chunk, what the model sees at once")
+    num_mfcc: int = setting(13, "feature", "coefficients of an mfcc (n_mfcc)")
+    num_cqt_bins: int = setting(168, "feature", "bins of a cqt, from 32.7 Hz (n_bins)")
+    bins_per_octave: int = setting(24, "feature", "bins of a cqt in an octave")
+    feature_length: int = setting(
+        1024, "feature", "frames kept of a track (0: all; waveform: samples, 649539 if unset)"
+    )
+    chunk_length: int = setting(
+        128, "feature", "frames a model sees at once (waveform: samples, 59049 if unset)"
+    )
 
     model: str = setting("Baseline", "model", "class of model.py to train")
 
@@ -106,11 +122,23 @@ class HParams:
         if unknown:
             parser.error(unknown_flag(unknown[0], self))
         parsed = dataclasses.replace(self, **vars(args))
+        parsed = parsed.with_lengths_of_kind(given=vars(args))
         try:
             parsed.validate()
         except UserError as error:
             parser.error(str(error))
         return parsed
+
+    def with_lengths_of_kind(self, given):
+        """These settings with the lengths that suit the feature, where none is `given`, nor set."""
+        if self.feature != "waveform":
+            return self
+        unset = {
+            name: length
+            for name, length in WAVEFORM_LENGTHS.items()
+            if name not in given and getattr(self, name) == getattr(hparams, name)
+        }
+        return dataclasses.replace(self, **unset)
 
     def validate(self):
         """Raise `UserError` (value, rule, remedy) for settings that cannot work."""
@@ -126,6 +154,14 @@ class HParams:
             yield name, getattr(self, name) >= 1, "must be 1 or more"
         for name in NOT_NEGATIVE:
             yield name, 0 <= getattr(self, name) < math.inf, "must be 0 or more"
+        yield "feature", self.feature in KINDS, f"must be one of {', '.join(KINDS)}"
+        yield "scale", self.scale in ("tutorial", "db", "none"), "must be tutorial, db or none"
+        few = f"must be at most num_mels ({self.num_mels})"
+        yield "num_mfcc", self.num_mfcc <= self.num_mels, few
+        top = 32.7 * 2 ** min(99, self.num_cqt_bins / self.bins_per_octave)
+        audible = self.feature != "cqt" or top < self.sample_rate / 2
+        above = f"reach {top:.0f} Hz, above half the sample_rate: pass fewer"
+        yield "num_cqt_bins", audible, above
         win, length, chunk = self.win_size, self.feature_length, self.chunk_length
         audible = "must be at most 1000000; 22050 is the tutorial's"
         yield "sample_rate", self.sample_rate <= 1_000_000, audible
@@ -160,6 +196,17 @@ class HParams:
                 raise UserError(f"{f.name} {values[f.name]!r}: is no {f.type}")
         return cls(**values)
 
+    @property
+    def num_bins(self):
+        """Values in a row of the feature: what a model takes as its bins."""
+        return {
+            "log_mel": self.num_mels,
+            "linear_stft": self.fft_size // 2 + 1,
+            "mfcc": self.num_mfcc,
+            "cqt": self.num_cqt_bins,
+            "waveform": 1,
+        }[self.feature]
+
     def feature_settings(self):
         """The settings that shape a feature, by name."""
         return {f.name: getattr(self, f.name) for f in in_group("feature")}
@@ -173,7 +220,7 @@ class HParams:
         """Path of the features: `feature_path`, or one of its own for data set and settings."""
         if self.feature_path:
             return Path(self.feature_path)
-        return Path("dataset/feature", f"{self.data_name()}-log_mel-{self.fingerprint()}")
+        return Path("dataset/feature", f"{self.data_name()}-{self.feature}-{self.fingerprint()}")
 
     def data_name(self):
         """Name of the data set: that of its folder."""
@@ -196,8 +243,11 @@ def flag_words(name, value):
     return [f"--{name}", *(value if isinstance(value, list) else [str(value)])]
 
 
+KINDS = ("log_mel", "linear_stft", "mfcc", "cqt", "waveform")
+WAVEFORM_LENGTHS = {"feature_length": 11 * 3**10, "chunk_length": 3**10}  # SampleCNN's 59,049
 POSITIVE = [
     *("sample_rate", "fft_size", "win_size", "hop_size", "num_mels", "chunk_length"),
+    *("num_mfcc", "num_cqt_bins", "bins_per_octave"),
     *("batch_size", "num_epochs"),
 ]
 NOT_NEGATIVE = [
@@ -272,7 +322,7 @@ def make_parser(settings):
         options = flag_options(value) | f.metadata["options"]
         shown = f" [{value}]" if value not in ("", []) else ""
         text = f.metadata["help"] + shown
-        groups[name].add_argument(f"--{f.name}", default=value, help=text, **options)
+        groups[name].add_argument(f"--{f.name}", default=argparse.SUPPRESS, help=text, **options)
     return parser
 
 

@@ -170,7 +170,7 @@ def is_whole(path, entry, hparams):
     return stored.dtype == np.float32 and stored.shape == (
         rows // hparams.chunk_length,
         hparams.chunk_length,
-        hparams.num_mels,
+        hparams.num_bins,
     )
 
 

@@ -2,7 +2,7 @@
 
 A model takes the settings in its constructor and a batch (batch, frames, bins) in `forward`, which
 returns logits (batch, classes), never softmaxed. `embed` returns what the last layer sees. It reads
-`hparams.num_mels` (bins), `hparams.chunk_length` (frames) and `hparams.genres` (classes).
+`hparams.num_bins` (bins), `hparams.chunk_length` (frames) and `hparams.genres` (classes).
 """
 
 import difflib
@@ -54,7 +54,7 @@ class Baseline(nn.Module):
                 f"Baseline takes chunks of 115 frames or more, not {hparams.chunk_length}: "
                 "raise --chunk_length"
             )
-        self.conv0 = conv_block(hparams.num_mels, 32, 8, pools[0])
+        self.conv0 = conv_block(hparams.num_bins, 32, 8, pools[0])
         self.conv1 = conv_block(32, 32, 8, pools[1])
         self.conv2 = conv_block(32, 64, 4, pools[2])
         self.linear = nn.Sequential(

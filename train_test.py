@@ -28,8 +28,8 @@ from checkpoint import (
     write_settings,
 )
 from data_manager import get_dataloader, keep_on
-from feature_extraction import choose_genres, load_lists
 from hparams import HParams, UserError, run_script
+from lists import choose_genres, load_lists
 from metrics import average_by_track, score
 from model import ChunkTooShort, UnknownModel, build_model
 
@@ -162,7 +162,7 @@ def make_model(hparams):
         raise UserError(f"--model {hparams.model}: {error}") from error
     model.eval()
     with torch.inference_mode():
-        logits = model(torch.zeros(2, hparams.chunk_length, hparams.num_mels))
+        logits = model(torch.zeros(2, hparams.chunk_length, hparams.num_bins))
     expected, shape = (2, len(hparams.genres)), getattr(logits, "shape", type(logits).__name__)
     if shape != expected:
         raise UserError(

@@ -22,8 +22,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script sees its own folder only
 
 from audio import load_audio
-from feature_extraction import load_lists, spectra
+from feature_extraction import spectra
 from hparams import HParams, UserError, run_script
+from lists import load_lists
 from parallel import run_jobs
 
 BANDS = np.geomspace(300, 2000, 34)  # Hz, edges of 33 bands

@@ -31,8 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script sees
 
 from audio import read_audio
 from dataset.make_lists import list_texts, write_lists
-from feature_extraction import SPLITS
 from hparams import UserError, run_script
+from lists import SPLITS
 from parallel import run_jobs
 
 # Kereliuk, Sturm, Larsen: "Deep Learning and Music Adversaries" (2015). Train, valid, test.

@@ -20,8 +20,8 @@ import soundfile
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script sees its own folder only
 
-from feature_extraction import LINE, genre_of, same_file
 from hparams import UserError, run_script
+from lists import LINE, genre_of, same_file
 from manifest import write_atomic
 
 SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}

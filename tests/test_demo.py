@@ -3,8 +3,8 @@ import pytest
 import soundfile
 
 from dataset.demo import ARTISTS, STYLES, artist_rng, compose, draw_artist, main, plan
-from feature_extraction import choose_genres, load_lists
 from hparams import HParams, UserError
+from lists import choose_genres, load_lists
 
 TUTORIAL = ["classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae"]
 

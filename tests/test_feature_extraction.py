@@ -9,11 +9,10 @@ from conftest import esc10, flags, sine
 
 import feature_extraction
 from audio import load_audio
+from data_manager import get_dataloader
 from feature_extraction import (
-    choose_genres,
     count_frames,
-    load_list,
-    load_lists,
+    extract_feature,
     log_mel,
     main,
     mel_filters,
@@ -22,7 +21,9 @@ from feature_extraction import (
     stft,
 )
 from hparams import HParams, UserError
+from lists import choose_genres, load_list, load_lists
 from manifest import read_manifest
+from train_test import Runner
 
 
 def librosa_log_mel(y, hparams):
@@ -85,6 +86,69 @@ def test_mel_filters_are_librosas(sizes):
     rate, fft_size, num_mels = sizes
     expected = librosa.filters.mel(sr=rate, n_fft=fft_size, n_mels=num_mels)
     np.testing.assert_allclose(mel_filters(*sizes), expected, atol=1e-7)
+
+
+def librosa_mel(y):
+    S = librosa.stft(y.astype(np.float64), n_fft=1024, hop_length=512)
+    return librosa.filters.mel(sr=22050, n_fft=1024, n_mels=128, dtype=np.float64) @ np.abs(S)
+
+
+@pytest.mark.parametrize("scale", ["tutorial", "db", "none"])
+@pytest.mark.parametrize("feature", ["log_mel", "linear_stft"])
+def test_scales_are_of_the_magnitude(feature, scale, rng):
+    y = (0.1 * rng.standard_normal(9000)).astype(np.float32)
+    magnitude = np.abs(librosa.stft(y.astype(np.float64), n_fft=1024, hop_length=512))
+    if feature == "log_mel":
+        magnitude = librosa_mel(y)
+    expected = {
+        "tutorial": np.log10(1 + 10 * magnitude),
+        "db": librosa.amplitude_to_db(magnitude, top_db=None),
+        "none": magnitude,
+    }[scale]
+    got = extract_feature(y, HParams(feature=feature, scale=scale))
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, expected.T, rtol=1e-4, atol=1e-4)
+
+
+def test_mfcc_is_librosas_of_the_mel_spectrogram_in_db(rng):
+    y = (0.1 * rng.standard_normal(9000)).astype(np.float32)
+    expected = librosa.feature.mfcc(
+        S=librosa.amplitude_to_db(librosa_mel(y), top_db=None), n_mfcc=20
+    )
+    got = extract_feature(y, HParams(feature="mfcc", num_mfcc=20))
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, expected.T, atol=1e-3)
+
+
+@pytest.mark.parametrize("hz", [65.41, 440, 1760])
+def test_a_sine_lands_in_its_cqt_bin(hz):
+    feature = extract_feature(sine(hz, 3, 22050), HParams(feature="cqt"))
+    assert feature.shape == (1 + 3 * 22050 // 512, 168)
+    assert feature.dtype == np.float32
+    assert feature[60].argmax() == round(24 * np.log2(hz / 32.703))
+
+
+@pytest.mark.parametrize("feature", ["linear_stft", "mfcc", "cqt", "waveform"])
+def test_each_feature_is_extracted_and_trains(settings, feature):
+    changed = {"feature": feature, "num_mfcc": 10, "num_cqt_bins": 72, "feature_length": 256}
+    if feature == "waveform":
+        changed |= {"feature_length": 4096}
+    hparams = dataclasses.replace(settings, feature_path=feature, **changed)
+    assert main(flags(hparams)) == 0
+    train_loader, _, _ = get_dataloader(hparams)
+    rows = min(len(train_loader.dataset), 8)
+    assert next(iter(train_loader))[0].shape == (rows, 128, hparams.num_bins)
+    assert np.isfinite(Runner(hparams).run(train_loader, "train")[0])
+
+
+def test_lengths_of_a_waveform_are_its_own_unless_given():
+    parse = HParams().parse_argument
+    raw = parse(["--feature", "waveform"])
+    assert (raw.feature_length, raw.chunk_length) == (649539, 59049)
+    some = parse(["--feature", "waveform", "--feature_length", "1024", "--chunk_length", "729"])
+    assert (some.feature_length, some.chunk_length) == (1024, 729)
+    assert parse(["--feature", "mfcc"]).chunk_length == 128
+    assert parse(["--feature", "waveform"]).parse_argument([]) == raw
 
 
 @pytest.mark.parametrize("hz", [220, 440, 1000, 3000])

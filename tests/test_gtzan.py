@@ -10,8 +10,8 @@ import soundfile
 
 from dataset import gtzan
 from dataset.gtzan import GENRES, TABLE, main, split_lists
-from feature_extraction import choose_genres, load_lists
 from hparams import HParams, UserError
+from lists import choose_genres, load_lists
 
 RATE = 22050
 DIGEST = "1085d5c18da534d6ec100379239fd9b1de8a45082aa609757b2a2f50c851ab1b"

@@ -5,9 +5,9 @@ import soundfile
 from conftest import sine
 
 from dataset.make_lists import main
-from feature_extraction import choose_genres, genre_of, load_lists
 from feature_extraction import main as extract_main
 from hparams import HParams, UserError
+from lists import choose_genres, genre_of, load_lists
 from train_test import main as train_main
 
 

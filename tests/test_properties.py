@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feature_extraction import choose_genres, load_lists, log_mel, resize_array
+from feature_extraction import log_mel, resize_array
 from hparams import HParams, UserError
+from lists import choose_genres, load_lists
 
 QUICK = settings(
     max_examples=150,
