@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from hparams import UserError
+from data_augment import Augmenter
+from hparams import UserError, in_group
 from lists import SPLITS, choose_genres, genre_of, load_lists, named_genres
 from manifest import feature_file, is_current, read_manifest
 from parallel import run_jobs
@@ -44,6 +45,8 @@ class GTZANDataset(Dataset):
     where the tracks or their features do.
     """
 
+    augmenter = None  # of the training split, where the settings ask for one
+
     def __init__(self, x, y, tracks=None, names=(), normalization=(0.0, 1.0), digest=""):
         self.x = x
         self.y = y
@@ -53,10 +56,19 @@ class GTZANDataset(Dataset):
         self.digest = digest
 
     def __getitem__(self, index):
-        return self.x[index], self.y[index]
+        if self.augmenter is None:
+            return self.x[index], self.y[index]
+        x = cut_rows(self.x, self.augmenter.drawn["first_row"][index])
+        return self.augmenter(x, self.y[index], index)
 
     def __len__(self):
         return self.x.shape[0]
+
+    def begin_epoch(self, epoch):
+        """Draw the augmentation of an epoch, the same whenever it is asked for again."""
+        if self.augmenter is not None:
+            like = self.x if isinstance(self.x, torch.Tensor) else torch.empty(0)
+            self.augmenter.begin_epoch(epoch, like)
 
 
 class StoredChunks:
@@ -74,16 +86,33 @@ class StoredChunks:
         self.shape = (len(self.owner), hparams.chunk_length, hparams.num_bins)
 
     def __getitem__(self, index):
-        index = np.asarray(index)
-        wanted = np.atleast_1d(index)
-        chunks = np.empty((len(wanted), *self.shape[1:]), dtype=np.float32)
-        for owner in np.unique(self.owner[wanted]):
-            rows = self.owner[wanted] == owner
+        index = torch.as_tensor(index)
+        chunks = self.cut_rows(torch.atleast_1d(index) * self.shape[1])
+        return chunks.reshape(*index.shape, *self.shape[1:])
+
+    def cut_rows(self, first):
+        """Chunks that begin at those rows (batch,) of all, none across two tracks."""
+        first, rows = first.numpy(), self.shape[1]
+        chunks = np.empty((len(first), *self.shape[1:]), dtype=np.float32)
+        owners = self.owner[first // rows]
+        for owner in np.unique(owners):
             stored = open_chunks(self.files[owner], self.hparams, mmap_mode="r")
-            chunks[rows] = stored[wanted[rows] - self.first[owner]]
+            stored = stored.reshape(-1, self.shape[2])
+            for place in np.flatnonzero(owners == owner):
+                start = first[place] - self.first[owner] * rows
+                chunks[place] = stored[start : start + rows]
         chunks -= self.mean
         chunks /= self.std
-        return torch.from_numpy(chunks.reshape(*index.shape, *self.shape[1:]))
+        return torch.from_numpy(chunks)
+
+
+def cut_rows(x, first):
+    """Chunks of x (chunks, rows, bins) that begin at those rows (batch,) of all: of any of them."""
+    if isinstance(x, StoredChunks):
+        return x.cut_rows(first)
+    chunks, rows, bins = x.shape
+    windows = x.as_strided(((chunks - 1) * rows + 1, rows, bins), (bins, bins, 1))
+    return windows[first]
 
 
 class Batches:
@@ -321,8 +350,15 @@ def make_loader(tracks, normalization, seed, hparams):
         normalization,
         digest=hashlib.sha256(hashes.encode()).hexdigest(),
     )
+    if seed is not None and augments(hparams):
+        dataset.augmenter = Augmenter(hparams, dataset.tracks, normalization)
     batch_size = hparams.batch_size * (EVALUATED if seed is None else 1)
     return DataLoader(dataset, None, sampler=Batches(len(dataset), batch_size, seed))
+
+
+def augments(hparams):
+    """Whether any augmentation is on."""
+    return any(getattr(hparams, f.name) for f in in_group("augmentation"))
 
 
 def keep_on(device, loader):

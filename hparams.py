@@ -92,9 +92,17 @@ class HParams:
     )
     batch_size: int = setting(128, "training", "chunks a training step")
     num_epochs: int = setting(100, "training", "passes over the train split, at most")
-    learning_rate: float = setting(1e-2, "training", "step size of SGD")
-    momentum: float = setting(0.0, "training", "momentum of SGD")
-    weight_decay: float = setting(0.0, "training", "L2 penalty of SGD")
+    optimizer: str = setting("sgd", "training", "sgd or adamw")
+    learning_rate: float = setting(1e-2, "training", "step size, the largest one of onecycle")
+    momentum: float = setting(0.0, "training", "momentum of sgd")
+    weight_decay: float = setting(0.0, "training", "L2 penalty of sgd, decay of adamw")
+    lr_schedule: str = setting(
+        "none",
+        "training",
+        "none, plateau (halved after 5 epochs without a better validation loss) or onecycle",
+    )
+    label_smoothing: float = setting(0.0, "training", "share of a label given to all classes")
+    class_weights: bool = setting(False, "training", "weigh rare genres as much as common ones")
     patience: int = setting(
         0, "training", "epochs without a better validation loss before stopping (0: never)"
     )
@@ -111,6 +119,17 @@ class HParams:
         const="newest",
         metavar="RUN",
     )
+
+    random_offset: bool = setting(
+        False, "augmentation", "train on chunks from any frame of a track on"
+    )
+    gain_db: float = setting(0.0, "augmentation", "louder or softer by up to so many dB")
+    noise_snr_db: float = setting(
+        0.0, "augmentation", "white noise, its SNR from so many dB to 30 dB more (0: none)"
+    )
+    time_mask: int = setting(0, "augmentation", "longest run of rows blanked in a chunk")
+    frequency_mask: int = setting(0, "augmentation", "widest band of bins blanked in a chunk")
+    mixup: float = setting(0.0, "augmentation", "alpha of mixup: chunks and labels mixed in pairs")
 
     def parse_argument(self, argv=None):
         """Settings with the flags of `argv` (default: the command line) over these, validated.
@@ -172,6 +191,14 @@ class HParams:
         yield "feature_length", length == 0 or length >= chunk, one_chunk
         above_0 = "must be a number above 0; the tutorial's is 0.01"
         yield "learning_rate", 0 < self.learning_rate < math.inf, above_0
+        yield "optimizer", self.optimizer in ("sgd", "adamw"), "must be sgd or adamw"
+        schedules = ("none", "plateau", "onecycle")
+        yield "lr_schedule", self.lr_schedule in schedules, "must be none, plateau or onecycle"
+        yield "label_smoothing", self.label_smoothing < 1, "must be below 1; 0.1 is common"
+        magnitudes = self.feature in ("log_mel", "linear_stft", "cqt", "waveform")
+        needed = f"changes magnitudes, which {self.feature} does not show: leave it 0"
+        yield "gain_db", magnitudes or not self.gain_db, needed
+        yield "noise_snr_db", magnitudes or not self.noise_snr_db, needed
         yield "momentum", self.momentum < 1, "must be below 1; 0.9 is common"
         yield "seed", self.seed < 2**32, "must be below 2**32 (4294967296)"
         once = len(set(self.genres)) == len(self.genres)
@@ -252,6 +279,7 @@ POSITIVE = [
 ]
 NOT_NEGATIVE = [
     *("feature_length", "num_workers", "cache_gb", "patience", "seed", "momentum", "weight_decay"),
+    *("label_smoothing", "gain_db", "noise_snr_db", "time_mask", "frequency_mask", "mixup"),
 ]
 hparams = HParams()
 

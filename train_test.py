@@ -92,18 +92,18 @@ def find_device(device):
 class Runner:
     """A model, its loss and optimizer on a device; trains and evaluates over loaders."""
 
-    def __init__(self, hparams):
+    def __init__(self, hparams, train_loader=()):
         self.device = find_device(hparams.device)
         # channels last: two-dimensional convolutions are faster so, others do not change
         self.model = make_model(hparams).to(self.device, memory_format=torch.channels_last)
         self.bf16 = hparams.precision == "bf16"
-        self.criterion = torch.nn.CrossEntropyLoss()
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=hparams.learning_rate,
-            momentum=hparams.momentum,
-            weight_decay=hparams.weight_decay,
-        )
+        weight = class_weights(train_loader.dataset.y) if hparams.class_weights else None
+        self.criterion = torch.nn.CrossEntropyLoss(
+            weight, label_smoothing=hparams.label_smoothing
+        ).to(self.device)
+        self.optimizer = make_optimizer(self.model, hparams)
+        self.schedule = hparams.lr_schedule
+        self.scheduler = make_scheduler(self.optimizer, len(train_loader), hparams)
         self.patience = hparams.patience
         self.best_loss = math.inf
         self.best_epoch = 0
@@ -123,19 +123,27 @@ class Runner:
             raise ValueError(f"mode {mode!r} must be 'train' or 'eval'")
         training = mode == "train"
         self.model.train(training)
+        criterion = self.criterion if training else torch.nn.functional.cross_entropy
         totals = torch.zeros(2, device=self.device)
         with torch.inference_mode(not training):
             for x, y in dataloader:
                 prediction, y = self.logits(x), y.to(self.device)
-                loss = self.criterion(prediction, y)
+                loss = criterion(prediction, y)
                 if training:
-                    self.optimizer.zero_grad()
-                    loss.backward()
-                    self.optimizer.step()
-                both = torch.stack([loss.detach(), self.accuracy(prediction.detach(), y)])
+                    self.step(loss)
+                label = y if y.ndim == 1 else y.argmax(1)  # mixed ones: the larger share
+                both = torch.stack([loss.detach(), self.accuracy(prediction.detach(), label)])
                 totals += len(y) * both
         loss, accuracy = (totals / len(dataloader.dataset)).tolist()
         return loss, accuracy
+
+    def step(self, loss):
+        """One step of the optimizer down the gradient of a loss."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        if self.schedule == "onecycle":
+            self.scheduler.step()
 
     @torch.inference_mode()
     def predict(self, dataloader):
@@ -149,9 +157,36 @@ class Runner:
 
         `best_epoch` is `epoch` afterwards where the loss is the lowest so far.
         """
+        if self.schedule == "plateau":
+            self.scheduler.step(loss)
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, epoch
         return 0 < self.patience <= epoch - self.best_epoch
+
+
+def class_weights(labels):
+    """Weights of a loss (classes,) by which each class of labels (chunks,) counts as much."""
+    counts = torch.bincount(labels)
+    return len(labels) / (len(counts) * counts)
+
+
+def make_optimizer(model, hparams):
+    """The optimizer that the settings name."""
+    common = {"lr": hparams.learning_rate, "weight_decay": hparams.weight_decay}
+    if hparams.optimizer == "adamw":
+        return torch.optim.AdamW(model.parameters(), **common)
+    return torch.optim.SGD(model.parameters(), momentum=hparams.momentum, **common)
+
+
+def make_scheduler(optimizer, steps, hparams):
+    """The schedule of the learning rate that the settings name, for `steps` an epoch; or None."""
+    if hparams.lr_schedule == "onecycle" and steps:
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, hparams.learning_rate, total_steps=steps * hparams.num_epochs
+        )
+    if hparams.lr_schedule == "plateau":
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=5)
+    return None
 
 
 def make_model(hparams):
@@ -212,6 +247,7 @@ def train(runner, train_loader, valid_loader, folder, hparams):
     history = restore(runner, loaders, folder) if (folder / "last.pt").exists() else []
     while not finished(runner, history, hparams):
         epoch = len(history) + 1
+        train_loader.dataset.begin_epoch(epoch)
         train_loss, train_acc = runner.run(train_loader, "train")
         valid_loss, valid_acc = runner.run(valid_loader, "eval")
         print(
@@ -257,6 +293,7 @@ def save(runner, loaders, folder, history, hparams):
         folder / "last.pt",
         **parts,
         optimizer=runner.optimizer.state_dict(),
+        scheduler=runner.scheduler.state_dict() if runner.scheduler else {},
         best=(runner.best_loss, runner.best_epoch),
         history=history,
         generators=generator_states(train_loader.sampler.generator),
@@ -281,6 +318,8 @@ def restore(runner, loaders, folder):
                 "restore them, or start a new run without --resume"
             )
         runner.optimizer.load_state_dict(last["optimizer"])
+        if runner.scheduler:
+            runner.scheduler.load_state_dict(last["scheduler"])
         runner.best_loss, runner.best_epoch = last["best"]
         restore_generators(last["generators"], loaders[0].sampler.generator)
         history = last["history"]
@@ -335,8 +374,9 @@ def resumed(hparams, argv):
     folder = find_run(hparams.resume)
     run = HParams.from_dict(read_settings(folder))
     asked = run.parse_argument(argv)
+    free = FREE_TO_CHANGE - ({"num_epochs"} if run.lr_schedule == "onecycle" else set())
     for name, value in asked.to_dict().items():
-        if name not in FREE_TO_CHANGE and value != getattr(run, name):
+        if name not in free and value != getattr(run, name):
             raise UserError(
                 f"--{name} {value}: the run {folder} has {getattr(run, name)}, and a resumed run "
                 "keeps its settings; leave the flag out, or start a new run without --resume"
@@ -352,7 +392,7 @@ def main(argv=None):
     hparams = choose_genres(hparams)
     set_seed(hparams.seed)
     loaders = train_loader, valid_loader, test_loader = get_dataloader(hparams)
-    runner = Runner(hparams)
+    runner = Runner(hparams, train_loader)
     for loader in loaders:
         keep_on(runner.device, loader)
     skipped = count_skipped(loaders, hparams)
