@@ -60,11 +60,14 @@ class Augmenter:
         self.classes = len(hparams.genres)
         self.drawn = {}
 
-    def begin_epoch(self, epoch, like):
-        """Draw for an epoch, to the device of the tensor `like`: batches then wait for no copy."""
+    def begin_epoch(self, epoch, device):
+        """Draw for an epoch, to the device that x is on: batches then wait for no copy."""
+        import torch  # it takes seconds to load, and only training needs it
+
+        kinds = {"i": torch.int64, "f": torch.float32}
         rng = np.random.default_rng([self.hparams.seed, epoch])
         self.drawn = {
-            name: like.new_tensor(values, dtype=None if values.dtype == np.int64 else like.dtype)
+            name: torch.as_tensor(values, dtype=kinds[values.dtype.kind], device=device)
             for name, values in draw(rng, self.owner, self.hparams).items()
         }
 

@@ -67,8 +67,7 @@ class GTZANDataset(Dataset):
     def begin_epoch(self, epoch):
         """Draw the augmentation of an epoch, the same whenever it is asked for again."""
         if self.augmenter is not None:
-            like = self.x if isinstance(self.x, torch.Tensor) else torch.empty(0)
-            self.augmenter.begin_epoch(epoch, like)
+            self.augmenter.begin_epoch(epoch, self.y.device)
 
 
 class StoredChunks:
