@@ -181,8 +181,19 @@ def test_a_resumed_run_equals_an_uninterrupted_one(extracted, tmp_path, capsys):
     assert (settings["num_epochs"], settings["resume"]) == (5, "")
 
 
-def test_killed_training_ends_as_an_undisturbed_one(extracted, tmp_path):
-    words = {"num_epochs": 60, "batch_size": 3}
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {},
+        {
+            **{"optimizer": "adamw", "lr_schedule": "onecycle", "class_weights": True},
+            **{"random_offset": True, "gain_db": 3.0, "time_mask": 9, "mixup": 0.3},
+        },
+    ],
+    ids=["tutorial", "recipe"],
+)
+def test_killed_training_ends_as_an_undisturbed_one(extracted, tmp_path, recipe):
+    words = {"num_epochs": 60, "batch_size": 3, **recipe}
     train_main(flags(extracted, run_path=str(tmp_path / "whole"), **words))
     killed = tmp_path / "killed"
     arguments = flags(extracted, run_path=str(killed), **words)
@@ -293,6 +304,12 @@ def test_flags_that_would_change_a_resumed_run_are_refused(extracted, tmp_path):
     train_main(["--resume", str(tmp_path / "run"), "--seed", "0", "--device", "0"])
     with pytest.raises(UserError, match=r"--learning_rate 0.1: the run .* has 0.01, and a resumed"):
         train_main(["--resume", str(tmp_path / "run"), "--learning_rate", "0.1"])
+
+
+def test_one_cycle_keeps_its_number_of_epochs(extracted, tmp_path):
+    train_main(flags(extracted, run_path=str(tmp_path / "run"), lr_schedule="onecycle"))
+    with pytest.raises(UserError, match=r"--num_epochs 9: the run .* has 2, and a resumed"):
+        train_main(["--resume", str(tmp_path / "run"), "--num_epochs", "9"])
 
 
 def test_nothing_to_resume(extracted, tmp_path):

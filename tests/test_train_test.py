@@ -14,7 +14,7 @@ from checkpoint import HISTORY, load_checkpoint
 from data_manager import fit_normalizer, get_dataloader, keep_on, list_tracks
 from hparams import UserError
 from model import build_model
-from train_test import Runner, device_name, find_device, main, set_seed
+from train_test import Runner, class_weights, device_name, find_device, main, set_seed
 
 
 def train(hparams, folder, **changed):
@@ -271,3 +271,56 @@ def test_batches_of_a_split_in_memory_come_from_the_gpu(extracted):
     batches = list(in_memory)
     assert all(x.is_cuda and y.is_cuda for x, y in batches)
     assert [y.tolist() for _, y in batches] == before
+
+
+def rates(runner, train_loader, epochs, valid_losses=()):
+    """The learning rate after each epoch of training."""
+    found = []
+    for epoch in range(1, epochs + 1):
+        runner.run(train_loader, "train")
+        if valid_losses:
+            runner.early_stop(valid_losses[epoch - 1], epoch)
+        found.append(runner.optimizer.param_groups[0]["lr"])
+    return found
+
+
+def test_one_cycle_rises_to_the_learning_rate_and_falls(extracted):
+    hparams = dataclasses.replace(extracted, lr_schedule="onecycle", num_epochs=10)
+    train_loader, _, _ = get_dataloader(hparams)
+    found = rates(Runner(hparams, train_loader), train_loader, 10)
+    assert max(found) == pytest.approx(hparams.learning_rate, rel=0.01)
+    assert found.index(max(found)) == 2
+    assert found[-1] < 0.01 * hparams.learning_rate
+
+
+def test_plateau_halves_the_rate_after_five_epochs_without_a_better_loss(extracted):
+    hparams = dataclasses.replace(extracted, lr_schedule="plateau")
+    train_loader, _, _ = get_dataloader(hparams)
+    found = rates(Runner(hparams, train_loader), train_loader, 8, [1.0] * 8)
+    assert found == [0.01] * 6 + [0.005] * 2
+
+
+def test_adamw_decays_weights(extracted):
+    hparams = dataclasses.replace(extracted, optimizer="adamw", weight_decay=0.1)
+    optimizer = Runner(hparams).optimizer
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert optimizer.defaults["weight_decay"] == 0.1
+
+
+def test_class_weights_make_rare_genres_count_as_much():
+    weights = class_weights(torch.tensor([0, 0, 0, 1]))
+    assert weights.tolist() == pytest.approx([4 / 6, 2.0])
+
+
+def test_label_smoothing_is_for_training_alone(extracted):
+    set_seed(0)
+    losses = []
+    for smoothing in (0.0, 0.5):
+        set_seed(0)
+        hparams = dataclasses.replace(extracted, label_smoothing=smoothing)
+        train_loader, valid_loader, _ = get_dataloader(hparams)
+        runner = Runner(hparams, train_loader)
+        losses.append((runner.run(valid_loader, "eval")[0], runner.run(train_loader, "train")[0]))
+    (valid, plain), (same_valid, smoothed) = losses
+    assert valid == same_valid
+    assert plain != smoothed
