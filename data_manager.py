@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from data_augment import Augmenter
+from batch_augment import Augmenter
 from hparams import UserError, in_group
 from lists import SPLITS, choose_genres, genre_of, load_lists, named_genres
 from manifest import feature_file, is_current, read_manifest

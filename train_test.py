@@ -31,7 +31,7 @@ from data_manager import get_dataloader, keep_on
 from hparams import HParams, UserError, run_script
 from lists import choose_genres, load_lists
 from metrics import average_by_track, score
-from model import ChunkTooShort, UnknownModel, build_model
+from model import UnknownModel, WrongInput, build_model
 
 FEW_STEPS = 5
 FREE_TO_CHANGE = {
@@ -193,7 +193,7 @@ def make_model(hparams):
     """The model, tried on a batch of zeros. Raises `UserError` where it does not fit its input."""
     try:
         model = build_model(hparams)
-    except (ChunkTooShort, UnknownModel) as error:
+    except (UnknownModel, WrongInput) as error:
         raise UserError(f"--model {hparams.model}: {error}") from error
     model.eval()
     with torch.inference_mode():

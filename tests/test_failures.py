@@ -268,6 +268,13 @@ def test_a_chunk_too_short_for_the_model(settings):
         train_test.main(flags(short))
 
 
+def test_features_that_the_model_does_not_take(extracted):
+    with pytest.raises(UserError, match="takes no log_mel: pass --feature waveform"):
+        train_test.main(flags(extracted, model="SampleCNN"))
+    with pytest.raises(UserError, match="FCN4 takes 24 bins or more, not 16: raise --num_mels"):
+        train_test.main(flags(extracted, model="FCN4"))
+
+
 def test_a_model_that_gives_no_logits(extracted, monkeypatch):
     class Mine(model.Baseline):
         def forward(self, x):

@@ -25,7 +25,8 @@ def test_the_flags_table_is_the_settings():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_are_scripts_with_flags_they_know(command):
+def test_commands_are_scripts_with_flags_they_know(command, monkeypatch):
+    monkeypatch.chdir(ROOT)  # where the recipes are
     script, *arguments = shlex.split(command, comments=True)
     assert (ROOT / script).is_file()
     parse = HParams().parse_argument

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_augment import Augmenter, draw, mix
+from batch_augment import Augmenter, draw, mix
 from data_manager import cut_rows, fit_normalizer, get_dataloader, list_tracks
 from feature_extraction import extract_feature
 from hparams import HParams

@@ -1,0 +1,51 @@
+"""The recipes parse, and the model of each gives logits for its own chunk."""
+
+import math
+
+import pytest
+import torch
+from conftest import ROOT
+
+from hparams import HParams
+from model import build_model
+
+RECIPES = sorted((ROOT / "recipes").glob("*.args"))
+
+
+def read(name):
+    return HParams().parse_argument([f"@{ROOT / 'recipes' / name}.args", "--genres", "jazz", "pop"])
+
+
+def test_there_are_recipes():
+    assert [path.stem for path in RECIPES] == ["fcn4", "samplecnn", "tutorial"]
+
+
+@pytest.mark.parametrize("name", [path.stem for path in RECIPES])
+def test_a_recipe_gives_logits_for_its_chunk(name):
+    hparams = read(name)
+    with torch.device("meta"):  # shapes without numbers
+        net = build_model(hparams)
+        logits = net(torch.zeros(2, hparams.chunk_length, hparams.num_bins))
+    assert logits.shape == (2, 2)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_leaves_data_and_run_to_its_user(path):
+    words = path.read_text(encoding="utf-8").split()
+    assert not {"--dataset_path", "--feature_path", "--run_path", "--resume", "--seed"} & {*words}
+    assert f"@recipes/{path.name}" in words
+
+
+def test_the_tutorials_recipe_is_the_defaults_but_for_the_chunk():
+    hparams = read("tutorial")
+    changed = HParams(genres=["jazz", "pop"], chunk_length=1024)
+    assert hparams == changed
+
+
+def test_the_recipes_lengths_are_those_of_the_papers():
+    fcn4, samplecnn = read("fcn4"), read("samplecnn")
+    seconds = fcn4.chunk_length * fcn4.hop_size / fcn4.sample_rate
+    assert math.isclose(seconds, 29.1, abs_tol=0.05)
+    assert fcn4.num_bins == 96
+    assert math.isclose(samplecnn.chunk_length / samplecnn.sample_rate, 2.678, abs_tol=0.001)
+    assert samplecnn.feature_length == 11 * samplecnn.chunk_length
