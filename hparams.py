@@ -120,6 +120,16 @@ class HParams:
         metavar="RUN",
     )
 
+    augment_path: str = setting(
+        "", "copies", "folder of the augmented data set (unset: <dataset_path>-augmented)"
+    )
+    augment_effects: list[str] = setting(
+        [],
+        "copies",
+        "pitch_shift, time_stretch, speed, noise, shift, percussive (unset: all of them)",
+    )
+    augment_copies: int = setting(1, "copies", "copies of a track with each effect")
+
     random_offset: bool = setting(
         False, "augmentation", "train on chunks from any frame of a track on"
     )
@@ -173,6 +183,10 @@ class HParams:
             yield name, getattr(self, name) >= 1, "must be 1 or more"
         for name in NOT_NEGATIVE:
             yield name, 0 <= getattr(self, name) < math.inf, "must be 0 or more"
+        known = set(self.augment_effects) <= set(AUGMENT_EFFECTS)
+        yield "augment_effects", known, f"must be of {', '.join(AUGMENT_EFFECTS)}"
+        once = len(set(self.augment_effects)) == len(self.augment_effects)
+        yield "augment_effects", once, "names one twice; name each once"
         yield "feature", self.feature in KINDS, f"must be one of {', '.join(KINDS)}"
         yield "scale", self.scale in ("tutorial", "db", "none"), "must be tutorial, db or none"
         few = f"must be at most num_mels ({self.num_mels})"
@@ -249,6 +263,15 @@ class HParams:
             return Path(self.feature_path)
         return Path("dataset/feature", f"{self.data_name()}-{self.feature}-{self.fingerprint()}")
 
+    def augment_folder(self):
+        """Path of the augmented data set: `augment_path`, or beside the data set itself."""
+        if self.augment_path:
+            return Path(self.augment_path)
+        source = Path(self.dataset_path)
+        if source.name in ("", ".."):
+            source = source.resolve()
+        return source.with_name(f"{source.name}-augmented")
+
     def data_name(self):
         """Name of the data set: that of its folder."""
         return Path(self.dataset_path).resolve().name
@@ -271,11 +294,12 @@ def flag_words(name, value):
 
 
 KINDS = ("log_mel", "linear_stft", "mfcc", "cqt", "waveform")
+AUGMENT_EFFECTS = ("pitch_shift", "time_stretch", "speed", "noise", "shift", "percussive")
 WAVEFORM_LENGTHS = {"feature_length": 11 * 3**10, "chunk_length": 3**10}  # SampleCNN's 59,049
 POSITIVE = [
     *("sample_rate", "fft_size", "win_size", "hop_size", "num_mels", "chunk_length"),
     *("num_mfcc", "num_cqt_bins", "bins_per_octave"),
-    *("batch_size", "num_epochs"),
+    *("batch_size", "num_epochs", "augment_copies"),
 ]
 NOT_NEGATIVE = [
     *("feature_length", "num_workers", "cache_gb", "patience", "seed", "momentum", "weight_decay"),

@@ -1,0 +1,529 @@
+"""More training audio: changed copies of the train split's tracks, in a data set of their own.
+
+    python data_augment.py --dataset_path dataset/demo
+    python feature_extraction.py --dataset_path dataset/demo-augmented
+    python train_test.py --dataset_path dataset/demo-augmented
+
+Reads the data set and changes nothing in it. The new one holds its tracks (links to them where the
+disk can), its valid and test lists as they are, and a train list with `--augment_copies` of each of
+`--augment_effects` of each track besides: `rock/one.mp3` has `rock/one.pitch_shift.1.wav` ..., mono
+at its own sample rate, 16 bit. Every draw is made from the seed, the track's name, the effect and
+the number of the copy, so that it depends neither on the other tracks nor on `--num_workers`.
+`augmentation.json` tells what every file was made of; what is there already is not made again.
+
+Arrays: waveform (samples,) float32 mono in [-1, 1]; spectra (frames, bins) complex64, time first.
+"""
+
+import hashlib
+import json
+import os
+import posixpath
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scipy.fft
+import soundfile
+import soxr
+from filelock import FileLock, Timeout
+
+from audio import average_channels, read_audio, remedy
+from feature_extraction import BLOCK, count_frames, cut_frames, hann, resize_array
+from hparams import AUGMENT_EFFECTS, HParams, UserError, run_script
+from lists import LINE, SPLITS, choose_genres, load_lists, same_file
+from manifest import source_state, write_atomic, write_text
+from parallel import run_jobs
+
+RECORD = "augmentation.json"
+SMALLEST = np.float32(1e-20)  # magnitude that has a phase
+TILE = 16  # medians found together: those of 2 * TILE - 1 = 31 values each, librosa's default
+
+
+def frame_sizes(sample_rate):
+    """Settings of an STFT for effects: Hann windows of a power of two, about 93 ms, hop a quarter.
+
+    At 22,050 Hz these are 2048 and 512, librosa's defaults.
+    """
+    size = 2 ** max(6, round(np.log2(sample_rate * 2048 / 22050)))
+    return HParams(sample_rate=sample_rate, fft_size=size, win_size=size, hop_size=size // 4)
+
+
+def complex_spectra(y, sizes):
+    """The STFT of a waveform (samples,): (frames, fft_size // 2 + 1), complex64."""
+    window, frames = hann(sizes), count_frames(len(y), sizes)
+    D = np.empty((frames, sizes.fft_size // 2 + 1), dtype=np.complex64)
+    for start in range(0, frames, BLOCK):
+        block = cut_frames(y, start, min(start + BLOCK, frames), sizes)
+        D[start : start + BLOCK] = scipy.fft.rfft(block * window, axis=1)
+    return D
+
+
+def overlap_add(blocks, frames, length, sizes):
+    """The waveform (length,) whose STFT is nearest to spectra given in blocks (frames, bins).
+
+    Least squares: windowed again, added, divided by the sum of squared windows (Griffin and Lim,
+    1984). `frames` is the number of all frames.
+    """
+    laps, hop = sizes.fft_size // sizes.hop_size, sizes.hop_size
+    window = hann(sizes)
+    total = np.zeros((frames + laps - 1, hop), dtype=np.float32)
+    weight = np.zeros_like(total)
+    start = 0
+    for D in blocks:
+        parts = scipy.fft.irfft(D, sizes.fft_size, axis=1)
+        parts = (parts * window).reshape(-1, laps, hop)
+        for lap in range(laps):
+            total[start + lap : start + lap + len(D)] += parts[:, lap]
+        start += len(D)
+    for lap, squares in enumerate(np.square(window).reshape(laps, hop)):
+        weight[lap : lap + frames] += squares
+    y = total / np.maximum(weight, np.float32(1e-3))  # which is less only beyond the ends
+    return resize_array(y.ravel()[sizes.fft_size // 2 :], length)
+
+
+def stretched_spectra(D, rate):
+    """Yield the spectra of a track `rate` times as fast, in blocks (BLOCK or fewer frames, bins).
+
+    A phase vocoder (Flanagan and Golden, 1966): magnitudes are interpolated between neighbouring
+    frames, each bin's phase goes on by what it advances between them. As frames are read and
+    written with one hop, that advance is needed only modulo a turn: a product of unit phasors, no
+    angle is taken. Values are those of `librosa.phase_vocoder` in double precision.
+    """
+    steps = np.arange(0, len(D), rate)
+    D = np.pad(D, ((0, 2), (0, 0)))
+    phase = None
+    for begin in range(0, len(steps), BLOCK):
+        at = steps[begin : begin + BLOCK]
+        first = int(at[0])
+        magnitude, unit = polar(D[first : int(at[-1]) + 2])
+        index = at.astype(int) - first
+        share = (at % 1).astype(np.float32)[:, None]
+        advance = unit[index + 1] * unit[index].conj()
+        phases = accumulate(unit[0] if phase is None else phase, advance)
+        phase = polar(phases[-1])[1]  # of length 1 again: rounding adds up
+        yield ((1 - share) * magnitude[index] + share * magnitude[index + 1]) * phases[:-1]
+
+
+def polar(D):
+    """Magnitudes and unit phasors of spectra; the phasor of nothing is 1."""
+    magnitude = np.abs(D)
+    unit = D * (1 / np.maximum(magnitude, SMALLEST))
+    unit[magnitude < SMALLEST] = 1
+    return magnitude, unit
+
+
+def accumulate(phase, advance):
+    """Products of a phase (bins,) and none, one, two ... of the rows of advances (frames, bins)."""
+    phases = np.empty((len(advance) + 1, len(phase)), dtype=phase.dtype)
+    phases[0] = phase
+    for row, turn in enumerate(advance):  # faster than multiply.accumulate along columns
+        np.multiply(phases[row], turn, out=phases[row + 1])
+    return phases
+
+
+def time_stretch(y, sample_rate, rate):
+    """A waveform `rate` times as fast, its pitch kept: (samples,) to (samples / rate,)."""
+    sizes = frame_sizes(sample_rate)
+    D = complex_spectra(y, sizes)
+    frames = len(np.arange(0, len(D), rate))
+    length = max(1, round(len(y) / rate))
+    return overlap_add(stretched_spectra(D, rate), frames, length, sizes)
+
+
+def pitch_shift(y, sample_rate, semitones):
+    """A waveform higher by `semitones`, its duration kept: stretched, then resampled (soxr)."""
+    rate = 2 ** (semitones / 12)
+    slower = time_stretch(y, sample_rate, 1 / rate)
+    return resize_array(change_speed(slower, sample_rate, rate), len(y))
+
+
+def change_speed(y, sample_rate, rate):
+    """A waveform `rate` times as fast and as high: (samples,) to (samples / rate,)."""
+    return resize_array(soxr.resample(y, rate, 1), max(1, round(len(y) / rate)))
+
+
+def add_noise(y, sample_rate, snr_db, noise_seed):
+    """A waveform with white noise `snr_db` below its own mean power."""
+    noise = np.random.default_rng(noise_seed).standard_normal(len(y), dtype=np.float32)
+    power = np.mean(np.square(y)) / np.mean(np.square(noise)) / 10 ** (snr_db / 10)
+    return y + np.float32(np.sqrt(power)) * noise
+
+
+def shift(y, sample_rate, seconds):
+    """A waveform that starts `seconds` later and goes round: its end stands first."""
+    return np.roll(y, round(seconds * sample_rate))
+
+
+def percussive(y, sample_rate, margin=1.0):
+    """The percussive part of a waveform, by medians of its spectra (FitzGerald, 2010).
+
+    Over time a median keeps what sounds on, over frequency what is a click; each bin is kept by
+    their shares of power. With a `margin` above 1, what sounds on must be that much weaker.
+    """
+    sizes = frame_sizes(sample_rate)
+    D = complex_spectra(y, sizes)
+    S = np.abs(D)
+    harmonic = np.square(margin * running_median(S))
+    clicks = np.square(running_median(np.ascontiguousarray(S.T)).T)
+    D *= clicks / (harmonic + clicks + np.float32(1e-30))  # silence stays silent
+    blocks = (D[start : start + BLOCK] for start in range(0, len(D), BLOCK))
+    return overlap_add(blocks, len(D), len(y), sizes)
+
+
+def running_median(x):
+    """The median of 31 neighbours along the first axis of x (rows, columns), mirrored at its ends.
+
+    Equal to `scipy.ndimage.median_filter(x, (31, 1))`. 16 neighbouring windows share 16 values,
+    two halves of them 24, and so on: shared values are sorted once, and of those only the ones that
+    can still be the median are kept (Adams, "Fast Median Filters using Separable Sorting
+    Networks", 2021, in one dimension). Whole rows are compared at once.
+    """
+    medians = np.empty_like(x)
+    padded = np.pad(x, ((TILE, TILE + -len(x) % TILE), (0, 0)), mode="symmetric")
+    step = 4 * TILE  # rows whose values stay in the cache
+    for start in range(0, len(x), step):
+        part = padded[start : start + step + 2 * TILE]
+        blocks = sorted_blocks(part)
+        core = [row[1:-1] for row in blocks[TILE]]
+        fill_medians(core, 0, blocks, medians[start : start + step])
+    return medians
+
+
+def sorted_blocks(x):
+    """Rows of x in sorted blocks of 1, 2, 4 ... TILE: {length: [the least of each block, ...]}."""
+    blocks = {1: [x]}
+    length = 1
+    while length < TILE:
+        rows = blocks[length]
+        blocks[2 * length] = sort_bitonic([a[0::2] for a in rows] + [b[1::2] for b in rows[::-1]])
+        length *= 2
+    return blocks
+
+
+def sort_bitonic(values):
+    """Arrays sorted element by element, given such that they rise and then fall (Batcher, 1968)."""
+    half = len(values) // 2
+    if not half:
+        return values
+    low = [np.minimum(a, b) for a, b in zip(values[:half], values[half:])]
+    high = [np.maximum(a, b) for a, b in zip(values[:half], values[half:])]
+    return sort_bitonic(low) + sort_bitonic(high)
+
+
+def middle(core, block):
+    """The middle n of the 3 n values in sorted arrays `core` (2 n) and `block` (n), sorted."""
+    n = len(block)
+    upper = sort_bitonic([np.maximum(a, b) for a, b in zip(core[:n], block[::-1])])
+    return sort_bitonic([np.minimum(a, b) for a, b in zip(upper, core[: n - 1 : -1])])
+
+
+def fill_medians(core, start, blocks, medians):
+    """Write the medians of rows `start` to `start + len(core)` of every TILE rows.
+
+    `core` has the values, sorted, of those that all of their windows share which can be a median.
+    """
+    half = len(core) // 2
+    if not half:
+        rows = medians[start::TILE]
+        rows[:] = core[0][: len(rows)]
+        return
+    for first, at in ((start, start + half), (start + half, start + 2 * TILE)):
+        block = [row[at // half :: TILE // half][: len(core[0])] for row in blocks[half]]
+        fill_medians(middle(core, block), first, blocks, medians)
+
+
+def draw_change(rng, least, most):
+    """A number of either sign, of a size from `least` to `most`: a copy differs from its source."""
+    return float(rng.choice((-1, 1)) * rng.uniform(least, most))
+
+
+def draw_semitones(rng):
+    """Half a semitone to two, up or down."""
+    return {"semitones": round(draw_change(rng, 0.5, 2), 3)}
+
+
+def draw_stretch(rng):
+    """0.8 to 0.95 or 1.06 to 1.25 times as fast: of 30 s at least 24 s stay, 1024 frames."""
+    return {"rate": round(1.25 ** draw_change(rng, 0.25, 1), 4)}
+
+
+def draw_speed(rng):
+    """0.89 to 0.97 or 1.03 to 1.12 times as fast: two semitones at most."""
+    return {"rate": round(2 ** (draw_change(rng, 0.5, 2) / 12), 4)}
+
+
+def draw_noise(rng):
+    """A signal-to-noise ratio of 10 to 30 dB, and the seed of the noise."""
+    return {"snr_db": round(rng.uniform(10, 30), 2), "noise_seed": int(rng.integers(2**32))}
+
+
+def draw_shift(rng):
+    """1 s to 10 s."""
+    return {"seconds": round(rng.uniform(1, 10), 3)}
+
+
+def draw_margin(rng):
+    """1 to 2: at 1 the harmonic part would be all the rest."""
+    return {"margin": round(rng.uniform(1, 2), 3)}
+
+
+class Effect(NamedTuple):
+    """How an effect's parameters are drawn, and how it is applied with them.
+
+    `draw(rng)` gives a dict, `apply(y, sample_rate, **parameters)` a waveform.
+    """
+
+    draw: Callable
+    apply: Callable
+
+
+EFFECTS = {
+    "pitch_shift": Effect(draw_semitones, pitch_shift),
+    "time_stretch": Effect(draw_stretch, time_stretch),
+    "speed": Effect(draw_speed, change_speed),
+    "noise": Effect(draw_noise, add_noise),
+    "shift": Effect(draw_shift, shift),
+    "percussive": Effect(draw_margin, percussive),
+}
+
+
+def draw_parameters(name, effect, number, seed):
+    """The parameters of copy `number` of a track with an effect; the same whatever else is made."""
+    digest = hashlib.sha256(f"{name}\n{effect}\n{number}".encode()).digest()
+    return EFFECTS[effect].draw(np.random.default_rng([seed, int.from_bytes(digest)]))
+
+
+def within_range(y):
+    """A waveform made quieter where it would clip."""
+    return y / max(1, np.abs(y).max())
+
+
+def plan(lists, hparams):
+    """What the new data set consists of: {file name: how it is made}.
+
+    `effect` is empty for the tracks themselves. Raises `UserError` where a copy would have the name
+    of a track.
+    """
+    files = {}
+    for split in SPLITS:
+        for name in lists[split]:
+            source = Path(hparams.dataset_path, name)
+            origin = {"source": name, **(source_state(source) if source.is_file() else {})}
+            files[name] = {**origin, "effect": "", "parameters": {}}
+    tracks = {same_file(name): name for name in files}
+    for name in lists["train"]:
+        for copy, effect, number in copy_names(name, hparams):
+            if same_file(copy) in tracks:
+                raise UserError(
+                    f"{tracks[same_file(copy)]} has the name that a copy of {name} would have: "
+                    "rename it"
+                )
+            parameters = draw_parameters(name, effect, number, hparams.seed)
+            files[copy] = {**files[name], "effect": effect, "parameters": parameters}
+    return files
+
+
+def copy_names(name, hparams):
+    """The copies of a track: (file name, effect, number)."""
+    stem = posixpath.splitext(name)[0]
+    return [
+        (f"{stem}.{effect}.{number}.wav", effect, number)
+        for effect in hparams.augment_effects or AUGMENT_EFFECTS
+        for number in range(1, hparams.augment_copies + 1)
+    ]
+
+
+def make_files(job):
+    """Make files of one track: (folder, {name: how it is made}, hparams) to why not, or nothing."""
+    folder, files, hparams = job
+    source = Path(hparams.dataset_path, next(iter(files.values()))["source"])
+    if not source.is_file():
+        return f"{source} is missing: put it there or take its line out of the list"
+    copies = {name: made for name, made in files.items() if made["effect"]}
+    for name in files.keys() - copies.keys():
+        place(source, folder / name)
+    try:
+        return make_copies(source, folder, copies) if copies else ""
+    except MemoryError:
+        return f"{source} does not fit into memory: pass a smaller --num_workers, or cut it"
+
+
+def make_copies(source, folder, copies):
+    """Write copies of one track, {name: how it is made}; returns why not, or nothing."""
+    try:
+        y, rate = read_audio(source)
+    except OSError as error:
+        return f"{source} cannot be read ({error.strerror}): {remedy(source)}"
+    except UserError as error:
+        return str(error)
+    y = average_channels(y)
+    for name, made in copies.items():
+        with np.errstate(over="ignore", invalid="ignore"):  # told below
+            changed = EFFECTS[made["effect"]].apply(y, rate, **made["parameters"])
+        if not np.isfinite(changed).all():
+            return f"{source} holds values too large for a spectrum: {remedy(source)}"
+        write_audio(folder / name, changed, rate)
+    return ""
+
+
+def write_audio(path, y, rate):
+    """Write a waveform as WAV, mono, 16 bit; quieter where it would clip."""
+    y = within_range(y)
+    write_atomic(path, lambda file: soundfile.write(file, y, rate, "PCM_16", format="WAV"))
+
+
+def place(source, target):
+    """Link a file, or copy it where links do not reach, to a path that it appears at whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        with open(source, "rb") as original:
+            write_atomic(target, lambda file: shutil.copyfileobj(original, file))
+
+
+def check_folder(folder, hparams):
+    """Raise `UserError` where a new data set cannot be written to a folder."""
+    source, target = Path(hparams.dataset_path).resolve(), folder.resolve()
+    if source == target or source in target.parents or target in source.parents:
+        raise UserError(
+            f"--augment_path {folder}: must be apart from the data set {hparams.dataset_path}, "
+            "of which nothing is changed"
+        )
+    if (source / RECORD).is_file():
+        raise UserError(
+            f"{hparams.dataset_path} is an augmented data set: pass the --dataset_path it is of"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--augment_path {folder}: is a file; name a folder")
+    if not folder.exists() or (folder / RECORD).is_file():
+        return
+    others = [path.name for path in folder.iterdir() if not path.name.startswith("augmentation.")]
+    if others:
+        raise UserError(
+            f"--augment_path {folder}: holds {others[0]} and is no augmented data set; "
+            "name a new folder"
+        )
+
+
+def read_record(folder, hparams):
+    """What the files of a folder were made of, {name: how it is made}; empty where there is none.
+
+    Raises `UserError` where the record is damaged, or that of another data set.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        of, files = record["dataset"], dict(record["files"])
+        if not all(map(LINE.fullmatch, files)):  # a file that it names may be removed
+            raise ValueError
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged: delete {folder} and augment again") from error
+    if of != hparams.data_name():
+        raise UserError(
+            f"--augment_path {folder}: holds copies of the data set {of}; name another folder"
+        )
+    return files
+
+
+def clear(folder, old, files):
+    """Remove what the record `old` names and `files` do not, or not as it was made.
+
+    The lists go first: as long as they are missing, nobody takes the data set for whole.
+    """
+    for split in SPLITS:
+        (folder / f"{split}_list.txt").unlink(missing_ok=True)
+    for name, made in old.items():
+        if files.get(name) != made:
+            (folder / name).unlink(missing_ok=True)
+    for partial in folder.rglob("*.part"):  # of a run that was killed
+        if re.fullmatch(r"\d+-\d+\.part", partial.name):
+            partial.unlink(missing_ok=True)
+
+
+def make_missing(folder, files, hparams):
+    """Make the planned files that are missing; returns what is broken, a line each."""
+    missing = {}
+    for name, made in files.items():
+        if not (folder / name).is_file():
+            missing.setdefault(made["source"], {})[name] = made
+    copies = sum(bool(made["effect"]) for part in missing.values() for made in part.values())
+    links = sum(map(len, missing.values())) - copies
+    print(f"{copies} copies to make, {links} tracks to link: {folder}")
+    began = time.monotonic()
+    jobs = [(folder, part, hparams) for part in missing.values()]
+    broken = [line for line in run_jobs(make_files, jobs, hparams.num_workers, "Augment") if line]
+    print(f"{len(jobs) - len(broken)} tracks done in {time.monotonic() - began:.1f} s")
+    return broken
+
+
+def list_texts(folder, lists, files):
+    """The lists of the new data set by path: the old ones, and in train the copies there are."""
+    copies = [name for name, made in files.items() if made["effect"] and (folder / name).is_file()]
+    named = {**lists, "train": lists["train"] + copies}
+    return {
+        folder / f"{split}_list.txt": "".join(f"{name}\n" for name in named[split])
+        for split in SPLITS
+    }
+
+
+def is_done(folder, lists, old, files):
+    """Whether all that is planned is there, as it is planned, and the lists name it."""
+    return (
+        old == files
+        and all((folder / name).is_file() for name in files)
+        and all(
+            path.is_file() and path.read_bytes() == text.encode()
+            for path, text in list_texts(folder, lists, files).items()
+        )
+    )
+
+
+def augment(folder, lists, hparams):
+    """Bring the data set in a folder up to date; returns what is broken, a line each."""
+    old, files = read_record(folder, hparams), plan(lists, hparams)
+    if is_done(folder, lists, old, files):
+        print(f"nothing to augment: all copies are at {folder}")
+        return []
+    clear(folder, old, files)
+    # Before the first file: each that is there is then of this plan, and whole
+    record = {"dataset": hparams.data_name(), "files": files}
+    write_text(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False))
+    broken = make_missing(folder, files, hparams)
+    texts = list_texts(folder, lists, files)
+    for path, text in texts.items():
+        write_text(path, text)
+        print(f"{path}: {len(text.splitlines())} tracks")
+    return broken
+
+
+def main(argv=None):
+    """Make the augmented data set; the status is 1 where a track is broken."""
+    hparams = HParams().parse_argument(argv)
+    print("Augmenting")
+    hparams = choose_genres(hparams)
+    folder = hparams.augment_folder()
+    check_folder(folder, hparams)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "augmentation.lock", timeout=0):
+            broken = augment(folder, load_lists(hparams), hparams)
+    except Timeout as error:
+        raise UserError(f"another run is writing to {folder}: wait for its end") from error
+    for reason in broken:
+        print(f"broken: {reason}", file=sys.stderr)
+    if broken and not hparams.skip_broken:
+        print("the same command makes what is left, once that is put right", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)
