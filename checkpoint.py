@@ -111,12 +111,16 @@ def read_settings(folder):
 def find_run(run):
     """The folder of a run: the one named, or the one last begun or trained in `runs` for "newest".
 
-    Raises `UserError` where there is none.
+    One that has a report but nothing to go on from is none: it is of `classic.py`. Raises
+    `UserError` where there is none.
     """
     if run != "newest":
         return Path(run)
     files = [
-        path for name in ("hparams.json", "last.pt") for path in Path("runs").glob(f"*/{name}")
+        path
+        for name in ("hparams.json", "last.pt")
+        for path in Path("runs").glob(f"*/{name}")
+        if path.with_name("last.pt").exists() or not path.with_name("report.json").exists()
     ]
     if not files:
         raise UserError("there is no run in runs: start one without --resume, or name its folder")

@@ -309,14 +309,29 @@ def get_dataloader(hparams):
     """
     if not hparams.genres:
         hparams = choose_genres(hparams)
-    splits = {set_name: list_tracks(set_name, hparams) for set_name in SPLITS}
-    check_duplicates(splits)
+    splits = list_splits(hparams)
     normalization = fit_normalizer(splits["train"])
     seeds = {"train": hparams.seed}
     return tuple(
         make_loader(tracks, normalization, seeds.get(set_name), hparams)
         for set_name, tracks in splits.items()
     )
+
+
+def list_splits(hparams):
+    """The `Track`s of each split by its name, none of them in two.
+
+    Raises `UserError` as `list_tracks` and `check_duplicates` do.
+    """
+    splits = {set_name: list_tracks(set_name, hparams) for set_name in SPLITS}
+    check_duplicates(splits)
+    return splits
+
+
+def count_skipped(used, hparams):
+    """How many listed tracks of each split are left out as broken, of its number `used`."""
+    lists = load_lists(hparams)
+    return {split: len(lists[split]) - count for split, count in zip(lists, used)}
 
 
 def check_duplicates(splits):

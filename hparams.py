@@ -81,7 +81,9 @@ class HParams:
         128, "feature", "frames a model sees at once (waveform: samples, 59049 if unset)"
     )
 
-    model: str = setting("Baseline", "model", "class of model.py to train")
+    model: str = setting(
+        "Baseline", "model", "class of model.py to train, or classifier of classic.py"
+    )
 
     device: int | str = setting(
         1,

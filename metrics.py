@@ -52,3 +52,17 @@ def score(probabilities, labels, tracks, genres):
         },
         "confusion_matrix": confusion_matrix(track_labels, predicted, labels=classes).tolist(),
     }
+
+
+def list_predictions(probabilities, labels, tracks, names, genres):
+    """Per track its name, genre, prediction and probabilities; chunks as `score` takes them."""
+    track_labels = average_by_track(labels, tracks).astype(int)
+    return [
+        {
+            "track": name,
+            "genre": genres[label],
+            "predicted": genres[row.argmax()],
+            "probabilities": dict(zip(genres, row.tolist())),
+        }
+        for name, label, row in zip(names, track_labels, average_by_track(probabilities, tracks))
+    ]

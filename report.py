@@ -37,30 +37,36 @@ def format_report(report):
 
 
 def format_result(report):
-    """The tutorial's last line, and below it the score by track with its 95 % interval."""
+    """The tutorial's last line, and below it the score by track with its 95 % interval.
+
+    A report without `chunk_accuracy` is of a classifier that sees whole tracks.
+    """
     low, high = report["track_interval"]
+    by_chunk, tested = "", report.get("classifier")
+    if "chunk_accuracy" in report:
+        by_chunk = f"Test Accuracy: {100 * report['chunk_accuracy']:.2f}%\n"
+        tested = f"weights of epoch {report['best_epoch']}"
     return (
-        f"Test Accuracy: {100 * report['chunk_accuracy']:.2f}%\n"
-        f"Test Track Accuracy: {100 * report['track_accuracy']:.2f}% "
+        f"{by_chunk}Test Track Accuracy: {100 * report['track_accuracy']:.2f}% "
         f"(95% interval {100 * low:.2f}% to {100 * high:.2f}%; "
         f"{report['correct_tracks']} of {report['num_tracks']} tracks, "
-        f"weights of epoch {report['best_epoch']})"
+        f"{tested})"
     )
 
 
-def write_report(folder, report, history):
+def write_report(folder, report, history=None):
     """Write the report as text and as JSON, and its pictures, into a run folder; returns the text.
 
-    `history` has the rows of `history.csv`.
+    `history` has the rows of `history.csv`, where training went by epochs.
     """
     text = f"{format_result(report)}\n\n{format_report(report)}\n"
     write_text(folder / "report.txt", text)
     write_text(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
     matrix, genres = np.array(report["confusion_matrix"]), list(report["per_genre"])
     save_picture(folder / "confusion_matrix.png", plot_confusion_matrix, matrix, genres)
-    save_picture(
-        folder / "learning_curves.png", plot_learning_curves, history, report["best_epoch"]
-    )
+    if history:
+        best = report["best_epoch"]
+        save_picture(folder / "learning_curves.png", plot_learning_curves, history, best)
     return text
 
 

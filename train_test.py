@@ -27,10 +27,10 @@ from checkpoint import (
     write_history,
     write_settings,
 )
-from data_manager import get_dataloader, keep_on
+from data_manager import count_skipped, get_dataloader, keep_on
 from hparams import HParams, UserError, run_script
-from lists import choose_genres, load_lists
-from metrics import average_by_track, score
+from lists import choose_genres
+from metrics import list_predictions, score
 from model import UnknownModel, WrongInput, build_model
 
 FEW_STEPS = 5
@@ -209,13 +209,6 @@ def make_model(hparams):
     return model
 
 
-def count_skipped(loaders, hparams):
-    """How many listed tracks of each split are left out as broken."""
-    lists = load_lists(hparams)
-    used = (len(loader.dataset.names) for loader in loaders)
-    return {split: len(lists[split]) - count for split, count in zip(lists, used)}
-
-
 def print_sizes(runner, loaders, skipped):
     """Say what is trained on what, and warn of too few steps an epoch to learn much."""
     for (split, lost), loader in zip(skipped.items(), loaders):
@@ -341,29 +334,14 @@ def test(runner, test_loader, folder, hparams):
     load_weights(runner.model, folder / "best.pt")
     probabilities = runner.predict(test_loader)
     data = test_loader.dataset
-    report = score(probabilities, data.y.cpu().numpy(), data.tracks, hparams.genres)
-    return report | {
+    chunks = probabilities, data.y.cpu().numpy(), data.tracks
+    return score(*chunks, hparams.genres) | {
         "best_epoch": runner.best_epoch,
         "parameters": count_parameters(runner.model),
         "device": device_name(str(runner.device)),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "tracks": list_predictions(probabilities, data, hparams.genres),
+        "tracks": list_predictions(*chunks, data.names, hparams.genres),
     }
-
-
-def list_predictions(probabilities, data, genres):
-    """Per track of a `GTZANDataset`: its name, genre, prediction and probabilities."""
-    by_track = average_by_track(probabilities, data.tracks)
-    labels = average_by_track(data.y.cpu().numpy(), data.tracks).astype(int)
-    return [
-        {
-            "track": name,
-            "genre": genres[label],
-            "predicted": genres[row.argmax()],
-            "probabilities": dict(zip(genres, row.tolist())),
-        }
-        for name, label, row in zip(data.names, labels, by_track)
-    ]
 
 
 def resumed(hparams, argv):
@@ -395,7 +373,7 @@ def main(argv=None):
     runner = Runner(hparams, train_loader)
     for loader in loaders:
         keep_on(runner.device, loader)
-    skipped = count_skipped(loaders, hparams)
+    skipped = count_skipped([len(loader.dataset.names) for loader in loaders], hparams)
     print_sizes(runner, loaders, skipped)
     if folder:
         write_settings(folder, hparams)
