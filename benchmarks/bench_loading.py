@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from side_by_side import ROOT, apart, compare, machine, run, table, write_lists
+from side_by_side import ROOT, apart, compare, run, table, write_lists
 
 sys.path.insert(0, str(ROOT))
 SIZES = {"train": 353, "valid": 150, "test": 227}  # the tutorial's
@@ -151,4 +151,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    print(f"{machine()}\n\n{main()}")
+    print(main(), end="")

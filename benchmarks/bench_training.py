@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 import torch
-from side_by_side import ROOT, compare, machine, table
+from side_by_side import ROOT, compare, table
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -156,7 +156,10 @@ def main(argv=None):
     """The report as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=5, help="pairs that count [5]")
-    parser.add_argument("--device", type=int, default=1, help="0: CPU, 1: first GPU ... [1]")
+    best = int(torch.cuda.is_available())
+    parser.add_argument(
+        "--device", type=int, default=best, help=f"0: CPU, 1: first GPU ... [{best}]"
+    )
     args = parser.parse_args(argv)
     device = find_device(args.device)
     place = device_name(str(device))
@@ -171,4 +174,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    print(f"{machine()}\n\n{main()}")
+    print(main(), end="")
