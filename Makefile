@@ -23,7 +23,8 @@ lint: $(INSTALLED)
 	$(VENV_PYTHON) -m ruff format --check .
 
 bench: $(INSTALLED)
-	-$(VENV_PYTHON) -m pip install -r benchmarks/requirements.txt -c constraints.txt
+	-$(VENV_PYTHON) -m pip install nnAudio -c constraints.txt
+	-$(VENV_PYTHON) -m pip install essentia -c constraints.txt
 	$(VENV_PYTHON) benchmarks/run.py
 
 $(INSTALLED): requirements.txt requirements-dev.txt constraints.txt

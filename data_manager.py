@@ -73,7 +73,8 @@ class GTZANDataset(Dataset):
 class StoredChunks:
     """Normalized chunks (chunks, frames, bins) of tracks that are read when asked for.
 
-    Indexed as a tensor is, by one number or many. No file stays open and nothing is kept.
+    Indexed as an array is. No file stays open and nothing is kept; of a file that is not as it was
+    extracted, wrong sizes and values that are no numbers are noticed.
     """
 
     def __init__(self, tracks, normalization, hparams):
@@ -85,7 +86,7 @@ class StoredChunks:
         self.shape = (len(self.owner), hparams.chunk_length, hparams.num_bins)
 
     def __getitem__(self, index):
-        index = torch.as_tensor(index)
+        index = torch.as_tensor(np.arange(self.shape[0])[index])
         chunks = self.cut_rows(torch.atleast_1d(index) * self.shape[1])
         return chunks.reshape(*index.shape, *self.shape[1:])
 
@@ -100,6 +101,8 @@ class StoredChunks:
             for place in np.flatnonzero(owners == owner):
                 start = first[place] - self.first[owner] * rows
                 chunks[place] = stored[start : start + rows]
+            if not np.isfinite(chunks[owners == owner]).all():
+                raise damaged(self.files[owner], "it holds values that are no numbers")
         chunks -= self.mean
         chunks /= self.std
         return torch.from_numpy(chunks)
@@ -222,7 +225,8 @@ def make_track(set_name, name, entries, hparams):
 def read_chunks(track, hparams):
     """A track's chunks that count, float32 (chunks, chunk_length, bins).
 
-    Raises `UserError` where the file does not hold what the manifest tells of.
+    Raises `UserError` where the file does not hold what the manifest tells of: the sum of its
+    values tells, if not their order.
     """
     chunks = open_chunks(track, hparams)
     entry = track.entry
@@ -376,8 +380,19 @@ def augments(hparams):
 
 
 def keep_on(device, loader):
-    """Move a loader's chunks to a device, if they are in memory: batches then come from there."""
+    """Move a loader's chunks to a device, if they are in memory: batches then come from there.
+
+    Raises `UserError` where they do not fit. Batches read from disk are copied there one by one.
+    """
     data = loader.dataset
-    if isinstance(data.x, torch.Tensor):
+    if not isinstance(data.x, torch.Tensor):
+        return
+    try:
         data.x, data.y = data.x.to(device), data.y.to(device)
-        loader.sampler.device = device
+    except torch.OutOfMemoryError as error:
+        gigabytes = data.x.nbytes / 1e9
+        raise UserError(
+            f"a split of {gigabytes:.1f} GB does not fit into the memory of {device}: "
+            "pass a smaller --cache_gb, and batches are read from disk"
+        ) from error
+    loader.sampler.device = device

@@ -225,7 +225,7 @@ def what_is_odd(path, y, hparams):
     if len(y) < hparams.fft_size and hparams.feature != "waveform":
         return f"{path} is shorter than one frame: it is padded with zeros"
     if np.ptp(y) == 0:
-        return f"{path} is silent"
+        return f"{path} is silent, as far as it is kept"
     return "" if is_ended(path) else f"{path} has no mark of its end: it may be cut short"
 
 

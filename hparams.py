@@ -53,7 +53,7 @@ class HParams:
     genres: list[str] = setting([], "data", "classes to use (unset: all that the lists name)")
     num_workers: int = setting(0, "data", "threads that extract and load (0: one a core)")
     cache_gb: float = setting(
-        4.0, "data", "GB of features a split may take in memory; else on disk"
+        4.0, "data", "GB each split may take in memory, on the GPU if any; else on disk"
     )
     skip_broken: bool = setting(False, "data", "leave tracks out that cannot be read")
 

@@ -18,8 +18,8 @@ def run_jobs(function, jobs, num_workers=0, label=""):
     """Yield `function(job)` for each of `jobs` (a list), in order, from `num_workers` threads.
 
     0 workers means one a core. Threads, not processes: decoding, NumPy and hashing leave Python to
-    the others, and a process would first have to import them (`benchmarks/RESULTS.md`). BLAS has
-    one thread meanwhile: results do not depend on `num_workers`.
+    the others, while a process would first have to import it all. BLAS has one thread meanwhile:
+    results do not depend on `num_workers`.
     """
     workers = min(num_workers or count_cores(), len(jobs))
     bar = {"total": len(jobs), "desc": label, "disable": None}  # None: no bar but in a terminal

@@ -94,8 +94,7 @@ class Runner:
 
     def __init__(self, hparams, train_loader=()):
         self.device = find_device(hparams.device)
-        # channels last: two-dimensional convolutions are faster so, others do not change
-        self.model = make_model(hparams).to(self.device, memory_format=torch.channels_last)
+        self.model = make_model(hparams).to(self.device)
         self.bf16 = hparams.precision == "bf16"
         weight = class_weights(train_loader.dataset.y) if hparams.class_weights else None
         self.criterion = torch.nn.CrossEntropyLoss(
@@ -195,9 +194,7 @@ def make_model(hparams):
         model = build_model(hparams)
     except (UnknownModel, WrongInput) as error:
         raise UserError(f"--model {hparams.model}: {error}") from error
-    model.eval()
-    with torch.inference_mode():
-        logits = model(torch.zeros(2, hparams.chunk_length, hparams.num_bins))
+    logits = try_model(model.eval(), torch.zeros(2, hparams.chunk_length, hparams.num_bins))
     expected, shape = (2, len(hparams.genres)), getattr(logits, "shape", type(logits).__name__)
     if shape != expected:
         raise UserError(
@@ -223,6 +220,19 @@ def print_sizes(runner, loaders, skipped):
             f"*** fewer than {FEW_STEPS} steps an epoch: little is learned in each; "
             "a smaller --batch_size gives more"
         )
+
+
+@torch.inference_mode()
+def try_model(model, x):
+    """The logits of a batch, with the model's weights laid out channels last where it can be.
+
+    2-D convolutions are faster so, others do not change; a model that takes a `view` of what they
+    give cannot, and keeps the plain layout.
+    """
+    try:
+        return model.to(memory_format=torch.channels_last)(x)
+    except RuntimeError:
+        return model.to(memory_format=torch.contiguous_format)(x)
 
 
 def count_parameters(model):

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from side_by_side import ROOT, apart, compare, cores, machine, run, synthesize, table, write_lists
+from side_by_side import ROOT, apart, compare, cores, run, synthesize, table, write_lists
 
 sys.path.insert(0, str(ROOT))
 
@@ -213,4 +213,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    print(f"{machine()}\n\n{main()}")
+    print(main(), end="")

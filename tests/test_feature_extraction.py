@@ -296,7 +296,7 @@ def test_other_settings_in_one_folder_replace_its_features(extracted, capsys):
     assert np.load(extracted.feature_folder() / "test/jazz/jazz.00006.npy").shape == (2, 128, 20)
 
 
-def test_features_do_not_depend_on_the_number_of_processes(extracted):
+def test_features_do_not_depend_on_num_workers(extracted):
     two = dataclasses.replace(extracted, num_workers=2, feature_path="two")
     assert main(flags(two)) == 0
     one, other = (read_manifest(h.feature_folder())["tracks"] for h in (extracted, two))

@@ -4,7 +4,7 @@ import pytest
 from conftest import GENRES, ROOT, flags, run, write_data_set
 
 
-def test_extract_then_train_in_hangul_folders_with_spawned_processes(settings, tmp_path):
+def test_extract_then_train_in_hangul_folders_on_two_threads(settings, tmp_path):
     folder = tmp_path / "내 음악"
     write_data_set(folder / "데이터", genres=("재즈", "록"))
     words = flags(settings, dataset_path="데이터", genres=[], feature_path="", num_workers=2)
