@@ -222,7 +222,6 @@ def print_sizes(runner, loaders, skipped):
         )
 
 
-@torch.inference_mode()
 def try_model(model, x):
     """The logits of a batch, with the model's weights laid out channels last where it can be.
 
@@ -230,9 +229,13 @@ def try_model(model, x):
     give cannot, and keeps the plain layout.
     """
     try:
-        return model.to(memory_format=torch.channels_last)(x)
+        model.to(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            return model(x)
     except RuntimeError:
-        return model.to(memory_format=torch.contiguous_format)(x)
+        model.to(memory_format=torch.contiguous_format)
+        with torch.inference_mode():
+            return model(x)
 
 
 def count_parameters(model):

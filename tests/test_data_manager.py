@@ -15,6 +15,7 @@ from data_manager import (
     fit_normalizer,
     get_dataloader,
     get_label,
+    keep_on,
     list_tracks,
     load_dataset,
 )
@@ -157,6 +158,42 @@ def test_a_damaged_file_of_a_split_on_disk_is_named(extracted):
     train, _, _ = get_dataloader(dataclasses.replace(extracted, cache_gb=0))
     with pytest.raises(UserError, match=r"jazz.00001.npy is damaged .* delete it and extract"):
         list(train)
+
+
+def test_no_numbers_in_a_file_of_a_split_on_disk(extracted):
+    path = extracted.feature_folder() / "train/jazz/jazz.00001.npy"
+    chunks = np.load(path)
+    chunks[1, 5] = np.nan
+    np.save(path, chunks)
+    train, _, _ = get_dataloader(dataclasses.replace(extracted, cache_gb=0.0))
+    with pytest.raises(UserError, match=r"jazz.00001.npy is damaged \(it holds values that are no"):
+        list(train)
+
+
+def test_chunks_on_disk_are_indexed_as_an_array(extracted):
+    stored = get_dataloader(dataclasses.replace(extracted, cache_gb=0.0))[0].dataset.x
+    cached = get_dataloader(extracted)[0].dataset.x
+    for index in (-1, slice(3, 9, 2), [0, -2]):
+        assert torch.equal(stored[index], cached[index])
+    with pytest.raises(IndexError):
+        stored[24]
+
+
+def test_a_split_too_large_for_the_gpu_is_a_message(extracted, monkeypatch):
+    train, _, _ = get_dataloader(extracted)
+
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(torch.Tensor, "to", full)
+    with pytest.raises(UserError, match="does not fit into the memory of cuda: pass a smaller"):
+        keep_on(torch.device("cuda"), train)
+
+
+def test_a_split_on_disk_stays_there(extracted):
+    train, _, _ = get_dataloader(dataclasses.replace(extracted, cache_gb=0.0))
+    keep_on(torch.device("meta"), train)
+    assert all(x.device.type == "cpu" for x, _ in train)
 
 
 def test_start_up_reads_no_features_of_a_split_on_disk(extracted):

@@ -10,6 +10,7 @@ import torch
 from conftest import flags
 
 import checkpoint
+import model
 from checkpoint import HISTORY, load_checkpoint
 from data_manager import fit_normalizer, get_dataloader, keep_on, list_tracks
 from hparams import UserError
@@ -324,3 +325,29 @@ def test_label_smoothing_is_for_training_alone(extracted):
     (valid, plain), (same_valid, smoothed) = losses
     assert valid == same_valid
     assert plain != smoothed
+
+
+class Flattening(torch.nn.Module):
+    """What many write: a view of what a 2-D convolution gives; channels last has none."""
+
+    def __init__(self, hparams):
+        super().__init__()
+        self.conv = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.MaxPool2d(8))
+        self.linear = torch.nn.Linear(4 * 16 * 2, len(hparams.genres))
+
+    def forward(self, x):
+        x = self.conv(x.unsqueeze(1))
+        return self.linear(x.view(x.size(0), -1))
+
+
+@pytest.mark.parametrize("name", ["Flattening", "Compact2D"])
+def test_convolutions_are_channels_last_where_the_model_can(extracted, monkeypatch, name):
+    Flattening.__module__ = "model"
+    monkeypatch.setattr(model, "Flattening", Flattening, raising=False)
+    hparams = dataclasses.replace(extracted, model=name)
+    runner = Runner(hparams)
+    train_loader, _, _ = get_dataloader(hparams)
+    assert np.isfinite(runner.run(train_loader, "train")[0])
+    weights = [p for p in runner.model.parameters() if p.ndim == 4 and p.shape[1] > 1]
+    assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
+    assert bool(weights) == (name == "Compact2D")
