@@ -23,7 +23,7 @@ from lists import SPLITS, choose_genres, genre_of, load_lists, named_genres
 from manifest import feature_file, is_current, read_manifest
 from parallel import run_jobs
 
-EVALUATED = 2  # training batches in one: about the same memory, as no gradients are kept
+EVALUATED = 2  # training batches in one, on a GPU: no gradients are kept
 
 
 class Track(NamedTuple):
@@ -353,7 +353,7 @@ def check_duplicates(splits):
 
 
 def make_loader(tracks, normalization, seed, hparams):
-    """The loader of a split's `Track`s, shuffled where a seed is given, else in larger batches."""
+    """The loader of a split's `Track`s, shuffled where a seed is given."""
     size = sum(track.chunks for track in tracks) * hparams.chunk_length * hparams.num_bins * 4
     if size <= hparams.cache_gb * 1e9:
         x = torch.from_numpy(load_chunks(tracks, normalization, hparams))
@@ -370,8 +370,7 @@ def make_loader(tracks, normalization, seed, hparams):
     )
     if seed is not None and augments(hparams):
         dataset.augmenter = Augmenter(hparams, dataset.tracks, normalization)
-    batch_size = hparams.batch_size * (EVALUATED if seed is None else 1)
-    return DataLoader(dataset, None, sampler=Batches(len(dataset), batch_size, seed))
+    return DataLoader(dataset, None, sampler=Batches(len(dataset), hparams.batch_size, seed))
 
 
 def augments(hparams):
@@ -382,9 +381,12 @@ def augments(hparams):
 def keep_on(device, loader):
     """Move a loader's chunks to a device, if they are in memory: batches then come from there.
 
-    Raises `UserError` where they do not fit. Batches read from disk are copied there one by one.
+    Evaluation takes larger batches on a GPU; on a CPU they are slower: they leave its cache.
+    Raises `UserError` where the chunks do not fit. Batches read from disk are copied one by one.
     """
     data = loader.dataset
+    if device.type != "cpu" and loader.sampler.generator is None:
+        loader.sampler.batch_size *= EVALUATED
     if not isinstance(data.x, torch.Tensor):
         return
     try:

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(ROOT))
 import model
-from data_manager import EVALUATED, Batches, GTZANDataset, keep_on
+from data_manager import Batches, GTZANDataset, keep_on
 from hparams import HParams
 from train_test import Runner, device_name, find_device, set_seed
 
@@ -123,7 +123,7 @@ def our_way(name, mode, precision, device, x, y):
     words = ["--model", name, "--precision", precision, "--device", str(device)]
     runner = Runner(SETTINGS.parse_argument(words))
     data = GTZANDataset(torch.from_numpy(x), torch.from_numpy(y))
-    sampler = Batches(len(data), 128, 0) if mode == "train" else Batches(len(data), 128 * EVALUATED)
+    sampler = Batches(len(data), 128, 0 if mode == "train" else None)
     loader = DataLoader(data, None, sampler=sampler)
     keep_on(device, loader)
 

@@ -202,10 +202,12 @@ def test_start_up_reads_no_features_of_a_split_on_disk(extracted):
     assert len(get_dataloader(dataclasses.replace(extracted, cache_gb=0))[0].dataset) == 24
 
 
-def test_evaluation_has_larger_batches(extracted):
-    train, valid, _ = get_dataloader(dataclasses.replace(extracted, batch_size=3))
-    assert max(len(y) for _, y in train) == 3
-    assert max(len(y) for _, y in valid) == 6
+def test_evaluation_has_larger_batches_on_another_device(extracted):
+    loaders = get_dataloader(dataclasses.replace(extracted, batch_size=3))
+    for device, sizes in (("cpu", [3, 3, 3]), ("meta", [3, 6, 6])):
+        for loader, size in zip(loaders, sizes, strict=True):
+            keep_on(torch.device(device), loader)
+            assert max(len(y) for _, y in loader) == size
 
 
 def test_chunks_know_their_track(extracted):
