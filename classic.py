@@ -106,9 +106,7 @@ def sample_frames(tracks, hparams):
 
     def draw(job):
         index, track = job
-        rng = np.random.default_rng(
-            (hparams.seed, index)
-        )  # its own: threads take turns as they may
+        rng = np.random.default_rng((hparams.seed, index))  # whichever thread comes first
         return rng.permutation(read_frames(track, hparams))[:share]
 
     drawn = run_jobs(draw, list(enumerate(tracks)), hparams.num_workers, "Sample")
