@@ -1,4 +1,4 @@
-"""Effects of data_augment.py against librosa's, in process, on one thread.
+"""Effects of effects.py against librosa's, in process, on one thread.
 
     python benchmarks/bench_augmentation.py
 
@@ -11,34 +11,34 @@ import sys
 
 import numpy as np
 from bench_extraction import seconds
-from side_by_side import ROOT, compare, machine, table
+from side_by_side import ROOT, compare, table
 from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(ROOT))
 
-import data_augment
+import effects
 
 RATE = 22050
 
 
 def cases():
     """The (effect, librosa's function, ours), each of a waveform."""
-    from librosa import effects
+    import librosa
 
     yield (
         "time stretch, 1.1 times as fast",
-        functools.partial(effects.time_stretch, rate=1.1),
-        functools.partial(data_augment.time_stretch, sample_rate=RATE, rate=1.1),
+        functools.partial(librosa.effects.time_stretch, rate=1.1),
+        functools.partial(effects.time_stretch, sample_rate=RATE, rate=1.1),
     )
     yield (
         "pitch shift, 2 semitones",
-        lambda y: effects.pitch_shift(y, sr=RATE, n_steps=2),
-        functools.partial(data_augment.pitch_shift, sample_rate=RATE, semitones=2),
+        lambda y: librosa.effects.pitch_shift(y, sr=RATE, n_steps=2),
+        functools.partial(effects.pitch_shift, sample_rate=RATE, semitones=2),
     )
     yield (
         "percussive part",
-        effects.percussive,
-        functools.partial(data_augment.percussive, sample_rate=RATE),
+        librosa.effects.percussive,
+        functools.partial(effects.percussive, sample_rate=RATE),
     )
 
 
@@ -78,4 +78,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    print(f"{machine()}\n\n{main()}")
+    print(main(), end="")

@@ -9,19 +9,17 @@ import soundfile
 from conftest import RATE, flags, sine
 
 import data_augment
-from data_augment import (
-    EFFECTS,
+from data_augment import EFFECTS, draw_parameters, main
+from data_manager import get_dataloader
+from effects import (
     add_noise,
     change_speed,
-    draw_parameters,
-    main,
     percussive,
     pitch_shift,
     running_median,
     shift,
     time_stretch,
 )
-from data_manager import get_dataloader
 from feature_extraction import main as extract_main
 from hparams import AUGMENT_EFFECTS, HParams
 
