@@ -34,13 +34,8 @@ from metrics import list_predictions, score
 from model import UnknownModel, WrongInput, build_model
 
 FEW_STEPS = 5
-FREE_TO_CHANGE = {
-    "resume",
-    "num_epochs",
-    "device",
-    "num_workers",
-    "cache_gb",
-}  # when a run is resumed
+# when a run is resumed
+FREE_TO_CHANGE = {"resume", "num_epochs", "device", "num_workers", "cache_gb"}
 
 
 def set_seed(seed):
@@ -96,7 +91,9 @@ class Runner:
         self.device = find_device(hparams.device)
         self.model = make_model(hparams).to(self.device)
         self.bf16 = hparams.precision == "bf16"
-        weight = class_weights(train_loader.dataset.y) if hparams.class_weights else None
+        weight = None
+        if hparams.class_weights:
+            weight = class_weights(train_loader.dataset.y, len(hparams.genres))
         self.criterion = torch.nn.CrossEntropyLoss(
             weight, label_smoothing=hparams.label_smoothing
         ).to(self.device)
@@ -163,10 +160,10 @@ class Runner:
         return 0 < self.patience <= epoch - self.best_epoch
 
 
-def class_weights(labels):
+def class_weights(labels, classes):
     """Weights of a loss (classes,) by which each class of labels (chunks,) counts as much."""
-    counts = torch.bincount(labels)
-    return len(labels) / (len(counts) * counts)
+    counts = torch.bincount(labels, minlength=classes).clamp(min=1)  # all may be skipped as broken
+    return len(labels) / (classes * counts)
 
 
 def make_optimizer(model, hparams):

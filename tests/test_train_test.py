@@ -309,8 +309,9 @@ def test_adamw_decays_weights(extracted):
 
 
 def test_class_weights_make_rare_genres_count_as_much():
-    weights = class_weights(torch.tensor([0, 0, 0, 1]))
+    weights = class_weights(torch.tensor([0, 0, 0, 1]), 2)
     assert weights.tolist() == pytest.approx([4 / 6, 2.0])
+    assert class_weights(torch.tensor([0, 1]), 3).isfinite().all()
 
 
 def test_label_smoothing_is_for_training_alone(extracted):
