@@ -1,6 +1,7 @@
 """Scripts killed at any moment and run again end where an undisturbed run does."""
 
 import dataclasses
+import functools
 import json
 import os
 import random
@@ -20,20 +21,16 @@ from manifest import Journal, read_manifest
 from train_test import main as train_main
 
 
-def kill_after(seconds, script, *arguments):
-    """Run a script and kill it after some seconds; whether it was still running."""
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / script), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        return True
-    return False
+def kill_when(ready, script, *arguments):
+    """Run a script and kill it once `ready()` is true; whether it was still running then."""
+    command = [sys.executable, str(ROOT / script), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    began = time.monotonic()
+    while process.poll() is None and not ready():
+        assert time.monotonic() - began < 60
+        time.sleep(0.001)
+    process.kill()
+    return process.wait() != 0
 
 
 def contents(folder):
@@ -86,11 +83,14 @@ def test_killed_extraction_ends_as_an_undisturbed_one(settings, tmp_path):
     )
     killed = dataclasses.replace(whole, feature_path="killed")
     extract_main(flags(whole))
-    began, kills = time.monotonic(), 0
-    draw = random.Random(0)
-    while kill_after(draw.uniform(0.5, 1.0), "feature_extraction.py", *flags(killed)):
-        kills += 1
-        assert time.monotonic() - began < 60
+    folder, draw, kills = killed.feature_folder(), random.Random(0), 0
+
+    def extracted_more(enough):
+        return len(list(folder.rglob("*.npy"))) >= enough
+
+    for enough in range(draw.randrange(10, 40), 150, draw.randrange(10, 40)):
+        ready = functools.partial(extracted_more, enough)
+        kills += kill_when(ready, "feature_extraction.py", *flags(killed))
     assert kills
     extract_main(flags(killed))
     expected, found = contents(whole.feature_folder()), contents(killed.feature_folder())
@@ -197,14 +197,7 @@ def test_killed_training_ends_as_an_undisturbed_one(extracted, tmp_path, recipe)
     train_main(flags(extracted, run_path=str(tmp_path / "whole"), **words))
     killed = tmp_path / "killed"
     arguments = flags(extracted, run_path=str(killed), **words)
-    process = subprocess.Popen([sys.executable, str(ROOT / "train_test.py"), *arguments])
-    began = time.monotonic()
-    while not (killed / "last.pt").exists():
-        assert time.monotonic() - began < 60
-        time.sleep(0.01)
-    time.sleep(0.1)
-    process.kill()
-    assert process.wait() != 0, "it ended before it was killed"
+    assert kill_when((killed / "last.pt").exists, "train_test.py", *arguments)
     train_main(["--resume", str(killed)])
     assert outcome(killed) == outcome(tmp_path / "whole")
 
