@@ -203,7 +203,8 @@ def test(best, fitted, tracks, hparams):
     names = [track.name for track in tracks]
     return report | {
         "classifier": f"{best.name}, {describe(best.parameters)}",
-        "valid": {
+        "valid": {"track_accuracy": best.valid_accuracy},
+        "tried": {
             each.name: {"track_accuracy": each.valid_accuracy, "parameters": each.parameters}
             for each in fitted
         },
@@ -248,9 +249,12 @@ def main(argv=None):
         print(f"{split.capitalize()}: {len(tracks)} tracks")
     folder = make_run_folder(hparams)
     names = list(CLASSIFIERS) if hparams.model == EVERY else [hparams.model]
+    began = time.monotonic()
     fitted = fit_all(names, splits, hparams)
+    minutes = (time.monotonic() - began) / 60
     best = best_of(fitted)
-    report = test(best, fitted, splits["test"], hparams) | {"skipped": skipped}
+    report = test(best, fitted, splits["test"], hparams)
+    report |= {"minutes": minutes, "skipped": skipped}
     write_settings(folder, dataclasses.replace(hparams, model=best.name))
 
     from report import write_report  # matplotlib takes a second to load: not before it is needed

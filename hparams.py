@@ -108,6 +108,9 @@ class HParams:
     patience: int = setting(
         0, "training", "epochs without a better validation loss before stopping (0: never)"
     )
+    max_minutes: float = setting(
+        0.0, "training", "minutes after which training ends with its epoch (0: never)"
+    )
     precision: str = setting(
         "fp32", "training", "fp32, or bf16: faster where the processor has bfloat16 units"
     )
@@ -304,7 +307,16 @@ POSITIVE = [
     *("batch_size", "num_epochs", "augment_copies"),
 ]
 NOT_NEGATIVE = [
-    *("feature_length", "num_workers", "cache_gb", "patience", "seed", "momentum", "weight_decay"),
+    *(
+        "feature_length",
+        "num_workers",
+        "cache_gb",
+        "patience",
+        "max_minutes",
+        "seed",
+        "momentum",
+        "weight_decay",
+    ),
     *("label_smoothing", "gain_db", "noise_snr_db", "time_mask", "frequency_mask", "mixup"),
 ]
 hparams = HParams()

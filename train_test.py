@@ -11,6 +11,7 @@ import math
 import platform
 import random
 import sys
+import time
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from checkpoint import (
     write_settings,
 )
 from data_manager import count_skipped, get_dataloader, keep_on
+from device import device_name, find_device
 from hparams import HParams, UserError, run_script
 from lists import choose_genres
 from metrics import list_predictions, score
@@ -35,7 +37,7 @@ from model import UnknownModel, WrongInput, build_model
 
 FEW_STEPS = 5
 # when a run is resumed
-FREE_TO_CHANGE = {"resume", "num_epochs", "device", "num_workers", "cache_gb"}
+FREE_TO_CHANGE = {"resume", "num_epochs", "max_minutes", "device", "num_workers", "cache_gb"}
 
 
 def set_seed(seed):
@@ -45,43 +47,6 @@ def set_seed(seed):
     torch.manual_seed(seed)
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
-
-
-def device_name(device):
-    """The tutorial's name of a device: 'CPU' for 0, 'GPU:0' for 1; also for cpu, cuda:1, mps."""
-    if device in (0, "cpu"):
-        return "CPU"
-    if device == "mps":
-        return "MPS"
-    return f"GPU:{gpu_index(device)}"
-
-
-def gpu_index(device):
-    """Index of the GPU that a device setting means: 0 for 1, cuda and cuda:0."""
-    if isinstance(device, int):
-        return device - 1
-    return int(device.partition(":")[2] or 0)
-
-
-def find_device(device):
-    """The torch device that a setting means.
-
-    The default, 1, becomes the CPU, loudly, where there is no GPU. Raises `UserError` for any other
-    device that is not there, and lists those that are.
-    """
-    if device in (0, "cpu"):
-        return torch.device("cpu")
-    if device == "mps" and torch.backends.mps.is_available():
-        return torch.device("mps")
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    if device != "mps" and gpu_index(device) < len(gpus):
-        return torch.device("cuda", gpu_index(device))
-    if device == 1:
-        hint = " (--device mps uses this Mac's)" if torch.backends.mps.is_available() else ""
-        print(f"*** device 1 is the first GPU, and PyTorch finds no CUDA GPU: using the CPU{hint}")
-        return torch.device("cpu")
-    present = ", ".join(f"{i + 1} (cuda:{i}, {name})" for i, name in enumerate(gpus)) or "none"
-    raise UserError(f"--device {device} is not here. GPUs present: {present}; 0 is the CPU")
 
 
 class Runner:
@@ -103,6 +68,7 @@ class Runner:
         self.patience = hparams.patience
         self.best_loss = math.inf
         self.best_epoch = 0
+        self.seconds = 0.0  # of training, those before it was resumed too
 
     def accuracy(self, source, target):
         """Share of logits (batch, classes) whose largest is the label (batch,): a 0-d tensor."""
@@ -249,7 +215,7 @@ def train(runner, train_loader, valid_loader, folder, hparams):
     loaders = train_loader, valid_loader
     history = restore(runner, loaders, folder) if (folder / "last.pt").exists() else []
     while not finished(runner, history, hparams):
-        epoch = len(history) + 1
+        began, epoch = time.monotonic(), len(history) + 1
         train_loader.dataset.begin_epoch(epoch)
         train_loss, train_acc = runner.run(train_loader, "train")
         valid_loss, valid_acc = runner.run(valid_loader, "eval")
@@ -261,6 +227,7 @@ def train(runner, train_loader, valid_loader, folder, hparams):
         )
         history.append(dict(zip(HISTORY, (epoch, train_loss, train_acc, valid_loss, valid_acc))))
         runner.early_stop(valid_loss, epoch)
+        runner.seconds += time.monotonic() - began
         save(runner, loaders, folder, history, hparams)
     if not runner.best_epoch:
         raise UserError("nothing was learned: no validation loss is a number; see above")
@@ -277,6 +244,9 @@ def finished(runner, history, hparams):
         return True
     if 0 < hparams.patience <= epoch - runner.best_epoch:
         print(f"Early stop: no lower validation loss since epoch {runner.best_epoch}")
+        return True
+    if 0 < hparams.max_minutes <= runner.seconds / 60 and epoch < hparams.num_epochs:
+        print(f"Stopped after {runner.seconds / 60:.1f} minutes, as --max_minutes says")
         return True
     return epoch >= hparams.num_epochs
 
@@ -298,6 +268,7 @@ def save(runner, loaders, folder, history, hparams):
         optimizer=runner.optimizer.state_dict(),
         scheduler=runner.scheduler.state_dict() if runner.scheduler else {},
         best=(runner.best_loss, runner.best_epoch),
+        seconds=runner.seconds,
         history=history,
         generators=generator_states(train_loader.sampler.generator),
         data=[loader.dataset.digest for loader in loaders],
@@ -324,6 +295,7 @@ def restore(runner, loaders, folder):
         if runner.scheduler:
             runner.scheduler.load_state_dict(last["scheduler"])
         runner.best_loss, runner.best_epoch = last["best"]
+        runner.seconds = float(last["seconds"])
         restore_generators(last["generators"], loaders[0].sampler.generator)
         history = last["history"]
         write_history(folder, history)
@@ -339,19 +311,25 @@ def restore(runner, loaders, folder):
     return history
 
 
-def test(runner, test_loader, folder, hparams):
-    """Test the weights of `best.pt`; returns the report."""
+def test(runner, valid_loader, test_loader, folder, hparams):
+    """Test the weights of `best.pt`; returns the report, with their accuracies on valid too."""
     load_weights(runner.model, folder / "best.pt")
-    probabilities = runner.predict(test_loader)
-    data = test_loader.dataset
-    chunks = probabilities, data.y.cpu().numpy(), data.tracks
+    valid = score(*chunk_predictions(runner, valid_loader), hparams.genres)
+    chunks = chunk_predictions(runner, test_loader)
     return score(*chunks, hparams.genres) | {
+        "valid": {name: valid[name] for name in ("chunk_accuracy", "track_accuracy")},
         "best_epoch": runner.best_epoch,
         "parameters": count_parameters(runner.model),
+        "minutes": runner.seconds / 60,
         "device": device_name(str(runner.device)),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "tracks": list_predictions(*chunks, data.names, hparams.genres),
+        "tracks": list_predictions(*chunks, test_loader.dataset.names, hparams.genres),
     }
+
+
+def chunk_predictions(runner, loader):
+    """Probabilities (chunks, classes), labels and owners (chunks,) of a loader's chunks."""
+    return runner.predict(loader), loader.dataset.y.cpu().numpy(), loader.dataset.tracks
 
 
 def resumed(hparams, argv):
@@ -396,7 +374,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         print(f"to go on: python train_test.py --resume {folder}", file=sys.stderr)
         raise
-    report = test(runner, test_loader, folder, hparams) | {"skipped": skipped}
+    report = test(runner, valid_loader, test_loader, folder, hparams) | {"skipped": skipped}
     print("Training Finished")
 
     from report import write_report  # matplotlib takes a second to load: not before training

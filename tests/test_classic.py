@@ -46,10 +46,10 @@ def test_without_a_model_all_are_tried_and_the_best_on_valid_is_reported(
 ):
     report = classify(extracted, tmp_path / "run")
     out = capsys.readouterr().out
-    assert list(report["valid"]) == list(CLASSIFIERS)
+    assert list(report["tried"]) == list(CLASSIFIERS)
     assert all(f"\n{name} " in out for name in CLASSIFIERS)
     best = report["classifier"].split(",")[0]
-    scores = {name: row["track_accuracy"] for name, row in report["valid"].items()}
+    scores = {name: row["track_accuracy"] for name, row in report["tried"].items()}
     assert scores[best] == max(scores.values())
     settings = json.loads((tmp_path / "run/hparams.json").read_text(encoding="utf-8"))
     assert settings["model"] == best

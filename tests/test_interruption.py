@@ -162,8 +162,9 @@ def test_features_cut_short_are_extracted_again(extracted, capsys):
 
 
 def outcome(folder):
-    """All that a run computed: losses, report, weights."""
+    """All that a run computed: losses, report (but for the time it took), weights."""
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    del report["minutes"]
     weights = load_checkpoint(folder / "best.pt")["model"]
     history = (folder / "history.csv").read_text(encoding="utf-8")
     return history, report, {name: value.tolist() for name, value in weights.items()}

@@ -13,9 +13,10 @@ import checkpoint
 import model
 from checkpoint import HISTORY, load_checkpoint
 from data_manager import fit_normalizer, get_dataloader, keep_on, list_tracks
+from device import device_name, find_device
 from hparams import UserError
 from model import build_model
-from train_test import Runner, class_weights, device_name, find_device, main, set_seed
+from train_test import Runner, class_weights, main, set_seed
 
 
 def train(hparams, folder, **changed):
