@@ -359,18 +359,23 @@ def make_loader(tracks, normalization, seed, hparams):
         x = torch.from_numpy(load_chunks(tracks, normalization, hparams))
     else:
         x = StoredChunks(tracks, normalization, hparams)
-    hashes = json.dumps([[track.name, track.label, track.entry["hash"]] for track in tracks])
     dataset = GTZANDataset(
         x,
         torch.from_numpy(labels(tracks)),
         owners(tracks),
         [track.name for track in tracks],
         normalization,
-        digest=hashlib.sha256(hashes.encode()).hexdigest(),
+        digest=digest(tracks),
     )
     if seed is not None and augments(hparams):
         dataset.augmenter = Augmenter(hparams, dataset.tracks, normalization)
     return DataLoader(dataset, None, sampler=Batches(len(dataset), hparams.batch_size, seed))
+
+
+def digest(tracks):
+    """Hex digits that differ where names, labels or features of `Track`s do."""
+    told = json.dumps([[track.name, track.label, track.entry["hash"]] for track in tracks])
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def augments(hparams):

@@ -146,17 +146,18 @@ class HParams:
     frequency_mask: int = setting(0, "augmentation", "widest band of bins blanked in a chunk")
     mixup: float = setting(0.0, "augmentation", "alpha of mixup: chunks and labels mixed in pairs")
 
+    recipes: list[str] = setting([], "comparison", "files of flags to compare, one a row")
+    num_seeds: int = setting(3, "comparison", "runs of each recipe, from --seed on")
+    pair: list[str] = setting([], "comparison", "two recipes to compare by McNemar's test")
+
     def parse_argument(self, argv=None):
         """Settings with the flags of `argv` (default: the command line) over these, validated.
 
         Exits with status 2 and one message on a wrong flag or value, as argparse does.
         """
         parser = make_parser(self)
-        args, unknown = parser.parse_known_args(argv)
-        if unknown:
-            parser.error(unknown_flag(unknown[0], self))
-        parsed = dataclasses.replace(self, **vars(args))
-        parsed = parsed.with_lengths_of_kind(given=vars(args))
+        given = given_flags(parser, self, argv)
+        parsed = dataclasses.replace(self, **given).with_lengths_of_kind(given)
         try:
             parsed.validate()
         except UserError as error:
@@ -291,6 +292,14 @@ class HParams:
         return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
+def given_flags(parser, settings, argv=None):
+    """The settings that the flags of `argv` name, and their values: a dict, in the flags' order."""
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        parser.error(unknown_flag(unknown[0], settings))
+    return vars(args)
+
+
 def flag_words(name, value):
     """A setting as the words of a command line."""
     if isinstance(value, bool):
@@ -304,20 +313,12 @@ WAVEFORM_LENGTHS = {"feature_length": 11 * 3**10, "chunk_length": 3**10}  # Samp
 POSITIVE = [
     *("sample_rate", "fft_size", "win_size", "hop_size", "num_mels", "chunk_length"),
     *("num_mfcc", "num_cqt_bins", "bins_per_octave"),
-    *("batch_size", "num_epochs", "augment_copies"),
+    *("batch_size", "num_epochs", "augment_copies", "num_seeds"),
 ]
 NOT_NEGATIVE = [
-    *(
-        "feature_length",
-        "num_workers",
-        "cache_gb",
-        "patience",
-        "max_minutes",
-        "seed",
-        "momentum",
-        "weight_decay",
-    ),
-    *("label_smoothing", "gain_db", "noise_snr_db", "time_mask", "frequency_mask", "mixup"),
+    *("feature_length", "num_workers", "cache_gb", "patience", "max_minutes", "seed"),
+    *("momentum", "weight_decay", "label_smoothing"),
+    *("gain_db", "noise_snr_db", "time_mask", "frequency_mask", "mixup"),
 ]
 hparams = HParams()
 

@@ -1,0 +1,309 @@
+"""Compares recipes: each runs with several seeds on one data set, and fills a row of a table.
+
+    python compare.py --dataset_path dataset/demo --recipes recipes/compact1d.args
+    python compare.py --dataset_path dataset/demo --recipes recipes/*.args --pair compact1d mfcc-svm
+
+Any other flag holds for every run, over its recipe. Runs lie in `runs/compare/<data>`: a finished
+one is not repeated, an interrupted one is gone on with, and one with other settings, tracks,
+features or source of its model is another run. Rows are kept in `results/<data>.json` from one
+command to the next, and `results/<data>.md` is written anew from all of them.
+"""
+
+import hashlib
+import inspect
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from scipy.stats import binomtest
+
+import model
+from data_manager import digest, list_splits
+from hparams import HParams, UserError, flag_words, given_flags, in_group, make_parser, run_script
+from lists import choose_genres, genre_of, load_lists
+from manifest import write_text
+from metrics import wilson_interval
+
+OWN_FLAGS = {"recipes", "num_seeds", "pair", "seed"}
+ROOT = Path(__file__).resolve().parent
+RESULTS = Path("results")
+SCORES = {
+    "valid chunks": lambda report: report["valid"].get("chunk_accuracy"),
+    "valid tracks": lambda report: report["valid"]["track_accuracy"],
+    "test chunks": lambda report: report.get("chunk_accuracy"),
+    "test tracks": lambda report: report["track_accuracy"],
+}
+
+
+class Recipe(NamedTuple):
+    """A file of flags, the flags given besides, and the settings that both make."""
+
+    path: Path
+    given: dict
+    hparams: HParams
+
+    @property
+    def name(self):
+        return self.path.stem
+
+    @property
+    def words(self):
+        """The recipe on a command line."""
+        return [f"@{self.path}", *as_words(self.given)]
+
+    @property
+    def label(self):
+        """What its row is called: its name, and what was given besides but for the data."""
+        data = {f.name for f in in_group("data")}
+        given = {name: value for name, value in self.given.items() if name not in data}
+        return " ".join([self.name, *as_words(given)])
+
+    @property
+    def network(self):
+        """Its class of model.py; None for what is none there: a classifier of classic.py."""
+        value = getattr(model, self.hparams.model, None)
+        return value if model.is_model(value) else None
+
+
+def as_words(settings):
+    """Settings by name as the words of a command line."""
+    return [word for name, value in settings.items() for word in flag_words(name, value)]
+
+
+def read_recipes(hparams, argv):
+    """The `Recipe`s of `--recipes` by name, each with the other flags of `argv` over it.
+
+    Raises `UserError` where there is none, where two share a name, or for `--pair` of others.
+    """
+    given = given_flags(make_parser(hparams), hparams, argv)
+    for name in given.keys() & {"resume", "run_path", "model"}:
+        raise UserError(f"--{name} {given[name]}: each run has its own; leave it out")
+    given = {name: value for name, value in given.items() if name not in OWN_FLAGS}
+    recipes = {}
+    for path in map(Path, hparams.recipes):
+        if path.stem in recipes:
+            raise UserError(f"--recipes names {path.stem} twice: their rows would share a name")
+        settings = HParams().parse_argument([f"@{path}", *as_words(given)])
+        recipes[path.stem] = Recipe(path, given, choose_genres(settings))
+    if not recipes:
+        raise UserError("no recipe is named: pass --recipes recipes/compact1d.args, say")
+    if len({recipe.hparams.dataset_path for recipe in recipes.values()}) > 1:
+        raise UserError("a recipe names a data set of its own: pass --dataset_path for all")
+    pair = set(hparams.pair)
+    if pair and (len(hparams.pair) != 2 or len(pair) != 2 or not pair <= recipes.keys()):
+        raise UserError(
+            f"--pair {' '.join(hparams.pair)}: it takes two of the recipes: {', '.join(recipes)}"
+        )
+    return recipes
+
+
+def run_folder(recipe, seed, splits):
+    """The folder of a run: named by all that decides its outcome, but for other code."""
+    fields = in_group("feature", "model", "training", "augmentation")
+    apart = {"seed", "run_path", "resume", "device"}
+    settings = {f.name: getattr(recipe.hparams, f.name) for f in fields if f.name not in apart}
+    source = inspect.getsource(recipe.network) if recipe.network else ""
+    decides = [settings, recipe.hparams.genres, [*map(digest, splits.values())], source]
+    code = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:8]
+    return folder_of(recipe) / f"{recipe.name}-{seed}-{code}"
+
+
+def folder_of(recipe):
+    """The folder of all runs on a data set."""
+    return Path("runs/compare", recipe.hparams.data_name())
+
+
+def call(script, words, log):
+    """Run a script of the project, what it prints in `log`; raises `UserError` where it fails."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "w", encoding="utf-8") as file:
+        command = [sys.executable, str(ROOT / script), *words]
+        status = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
+    if status:
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+        said = [line for line in lines if line.strip()] or [f"exit status {status}"]
+        raise UserError(f"{script} failed: {said[-1]} (all it said: {log})")
+
+
+def run_recipe(recipe, seeds):
+    """The reports of a recipe's runs, one a seed, after extraction of what is not extracted yet."""
+    call("feature_extraction.py", recipe.words, folder_of(recipe) / f"{recipe.name}-features.log")
+    splits = list_splits(recipe.hparams)
+    return [run(recipe, seed, splits) for seed in seeds]
+
+
+def run(recipe, seed, splits):
+    """The report of a run, which is started, gone on with, or done already."""
+    folder = run_folder(recipe, seed, splits)
+    path, settings = folder / "report.json", folder / "hparams.json"
+    if not path.exists():
+        log = folder.with_name(f"{folder.name}.log")
+        print(f"{recipe.label}, seed {seed}: {log}", flush=True)
+        words = [*recipe.words, "--seed", str(seed), "--run_path", str(folder)]
+        if recipe.network is None:
+            settings.unlink(missing_ok=True)  # left by a kill: a classifier begins again
+            call("classic.py", words, log)
+        else:
+            words = ["--resume", str(folder)] if settings.exists() else words
+            call("train_test.py", words, log)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def make_row(recipe, reports, hparams):
+    """A row of the table as plain values: scores by seed, and the command that makes it again."""
+    seeds = as_words({"num_seeds": hparams.num_seeds, "seed": hparams.seed})
+    words = ["--recipes", recipe.path.as_posix(), *seeds, *as_words(recipe.given)]
+    return {
+        "command": shlex.join(["python", "compare.py", *words]),
+        "scores": {name: [get(report) for report in reports] for name, get in SCORES.items()},
+        "num_tracks": reports[0]["num_tracks"],
+        "parameters": reports[0].get("parameters"),
+        "minutes": [report["minutes"] for report in reports],
+        "device": reports[0].get("device", "CPU"),
+    }
+
+
+def mcnemar(a, b):
+    """McNemar's exact test of two reports: tracks only a has right, only b has, and p, two-sided.
+
+    McNemar, "Note on the sampling error of the difference between correlated proportions" (1947).
+    Raises `UserError` where they are not of the same tracks.
+    """
+    if [row["track"] for row in a["tracks"]] != [row["track"] for row in b["tracks"]]:
+        raise UserError("McNemar's test wants the same tracks: one of the two left some out")
+    right = [[row["predicted"] == row["genre"] for row in each["tracks"]] for each in (a, b)]
+    only_a = sum(x and not y for x, y in zip(*right))
+    only_b = sum(y and not x for x, y in zip(*right))
+    p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    return only_a, only_b, p
+
+
+def describe_pair(labels, reports, seeds):
+    """McNemar's test of two recipes' reports for each seed, as text."""
+    lines = [f"McNemar's test on the test tracks, {labels[0]} against {labels[1]}:", ""]
+    for seed, a, b in zip(seeds, *reports):
+        only_a, only_b, p = mcnemar(a, b)
+        lines.append(
+            f"- seed {seed}: {only_a} right by the first alone, {only_b} by the second "
+            f"alone, p = {p:.2g}"
+        )
+    if len(seeds) > 1:
+        lines += ["", "The tracks are the same for every seed: these are not independent tests."]
+    return "\n".join(lines)
+
+
+def percent(values):
+    """Mean and standard deviation of accuracies, in percent, as text."""
+    if None in values:
+        return ""
+    mean = f"{100 * statistics.mean(values):.1f}"
+    return f"{mean} ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else mean
+
+
+def format_row(name, row):
+    """A row as Markdown."""
+    tracks, scores = row["num_tracks"], row["scores"]
+    low, high = wilson_interval(round(tracks * statistics.mean(scores["test tracks"])), tracks)
+    cells = [
+        *(name, len(row["minutes"]), *(percent(scores[column]) for column in SCORES)),
+        f"{100 * low:.0f} to {100 * high:.0f}",
+        "" if row["parameters"] is None else f"{row['parameters']:,}",
+        f"{statistics.mean(row['minutes']):.2g}",
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def format_results(data, results):
+    """The whole of `results/<data>.md`."""
+    rows = results["rows"]
+    columns = ["recipe", "seeds", *SCORES, "95 % interval", "parameters", "minutes"]
+    devices = ", ".join(sorted({row["device"] for row in rows.values()}))
+    lines = [
+        f"# {data}: {results['sizes']} tracks of {len(results['genres'])} classes",
+        "",
+        f"Accuracy in percent, mean ± standard deviation over seeds ({results['chance']:.1f} % by "
+        "always naming the commonest class of the test tracks). The interval is Wilson's, of test "
+        "tracks, for the mean number of them right: another draw of so many tracks would move the "
+        f"row so far. Minutes of training a run ({devices}).",
+        "",
+        f"| {' | '.join(columns)} |",
+        "|" + "---|" * len(columns),
+        *(format_row(name, row) for name, row in rows.items()),
+    ]
+    for pair in results["pairs"].values():
+        lines += ["", pair]
+    lines += ["", "Each row again:", "", *(f"    {row['command']}" for row in rows.values())]
+    published = ROOT / "results" / "published" / f"{data}.md"
+    if published.exists():
+        lines += ["", published.read_text(encoding="utf-8").rstrip()]
+    return "\n".join(lines) + "\n"
+
+
+def describe_data(hparams):
+    """What all rows of a table have in common: tracks, genres and the accuracy of a guess."""
+    lists = load_lists(hparams)
+    genres = [genre_of(name) for name in lists["test"]]
+    return {
+        "tracks": hashlib.sha256(json.dumps(lists).encode()).hexdigest()[:32],
+        "sizes": "/".join(str(len(names)) for names in lists.values()),
+        "genres": hparams.genres,
+        "chance": 100 * max(map(genres.count, genres)) / len(genres),
+    }
+
+
+def read_results(path, data):
+    """The rows so far. A table of other tracks is begun anew, and said."""
+    begun = data | {"rows": {}, "pairs": {}}
+    if not path.exists():
+        return begun
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): delete it; runs are kept") from error
+    if results.keys() == begun.keys() and results["tracks"] == data["tracks"]:
+        return results
+    print(f"*** {path} is of other tracks or genres: a new table is begun")
+    return begun
+
+
+def write_results(name, results):
+    """Write the rows, as values and as a table; returns the table."""
+    text = format_results(name, results)
+    values = json.dumps(results, indent=1, ensure_ascii=False)
+    write_text(RESULTS / f"{name}.json", f"{values}\n")
+    write_text(RESULTS / f"{name}.md", text)
+    return text
+
+
+def main(argv=None):
+    """Run what is missing, and write the table, row after row; what fails keeps no other back."""
+    hparams = HParams().parse_argument(argv)
+    recipes, reports = read_recipes(hparams, argv), {}
+    seeds = range(hparams.seed, hparams.seed + hparams.num_seeds)
+    shared = next(iter(recipes.values())).hparams
+    name, data = shared.data_name(), describe_data(shared)
+    results = read_results(RESULTS / f"{name}.json", data)
+    for recipe in recipes.values():
+        try:
+            reports[recipe.name] = run_recipe(recipe, seeds)
+        except UserError as error:
+            print(f"*** {recipe.label}: {error}", flush=True)
+            continue
+        results["rows"][recipe.label] = make_row(recipe, reports[recipe.name], hparams)
+        write_results(name, results)
+    if hparams.pair and {*hparams.pair} <= reports.keys():
+        labels = [recipes[each].label for each in hparams.pair]
+        text = describe_pair(labels, [reports[each] for each in hparams.pair], seeds)
+        results["pairs"][" ".join(labels)] = text
+    print(f"\n{write_results(name, results)}\nWritten: {RESULTS / name}.md")
+    failed = recipes.keys() - reports.keys()
+    if failed:
+        raise UserError(f"{', '.join(sorted(failed))}: failed, see above; other rows are written")
+
+
+if __name__ == "__main__":
+    run_script(main)
