@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import json
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -88,11 +89,11 @@ def read_recipes(hparams, argv):
         if path.stem in recipes:
             raise UserError(f"--recipes names {path.stem} twice: their rows would share a name")
         settings = HParams().parse_argument([f"@{path}", *as_words(given)])
+        if settings.dataset_path != hparams.dataset_path:
+            raise UserError(f"{path} names a data set: pass it by --dataset_path, to all recipes")
         recipes[path.stem] = Recipe(path, given, choose_genres(settings))
     if not recipes:
         raise UserError("no recipe is named: pass --recipes recipes/compact1d.args, say")
-    if len({recipe.hparams.dataset_path for recipe in recipes.values()}) > 1:
-        raise UserError("a recipe names a data set of its own: pass --dataset_path for all")
     pair = set(hparams.pair)
     if pair and (len(hparams.pair) != 2 or len(pair) != 2 or not pair <= recipes.keys()):
         raise UserError(
@@ -139,16 +140,17 @@ def run_recipe(recipe, seeds):
 def run(recipe, seed, splits):
     """The report of a run, which is started, gone on with, or done already."""
     folder = run_folder(recipe, seed, splits)
-    path, settings = folder / "report.json", folder / "hparams.json"
+    path = folder / "report.json"
     if not path.exists():
         log = folder.with_name(f"{folder.name}.log")
         print(f"{recipe.label}, seed {seed}: {log}", flush=True)
         words = [*recipe.words, "--seed", str(seed), "--run_path", str(folder)]
         if recipe.network is None:
-            settings.unlink(missing_ok=True)  # left by a kill: a classifier begins again
+            shutil.rmtree(folder, ignore_errors=True)  # of a kill: a classifier begins again
             call("classic.py", words, log)
         else:
-            words = ["--resume", str(folder)] if settings.exists() else words
+            begun = (folder / "hparams.json").exists()
+            words = ["--resume", str(folder)] if begun else words
             call("train_test.py", words, log)
     return json.loads(path.read_text(encoding="utf-8"))
 

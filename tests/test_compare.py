@@ -1,0 +1,212 @@
+"""Recipes times seeds to one table: what is run, repeated, gone on with, kept and refused."""
+
+import dataclasses
+import importlib
+import inspect
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run
+
+import compare
+from compare import main, mcnemar
+from hparams import HParams, UserError, flag_words
+
+NET = {"model": "Compact1D", "optimizer": "adamw", "batch_size": 4, "num_epochs": 6}
+SVM = {"feature": "mfcc", "model": "svm"}
+DATA = ["--dataset_path", "data", "--num_workers", "1"]
+
+
+@pytest.fixture
+def recipes(settings):
+    """The files of two recipes, in the folder we stand in; the data set's settings are small."""
+    apart = {"dataset_path", "feature_path", "num_workers", "genres"}
+    for name, changed in (("net", NET), ("svm", SVM)):
+        values = dataclasses.replace(settings, **changed).to_dict()
+        differ = {key: v for key, v in values.items() if v != getattr(HParams(), key)}
+        words = [word for key in differ.keys() - apart for word in flag_words(key, differ[key])]
+        Path(f"{name}.args").write_text(" ".join(words), encoding="utf-8")
+    return ["net.args", "svm.args"]
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """Scripts run in this process, which saves their start-up; the names of those called."""
+    calls = []
+
+    def call(script, words, log):
+        calls.append(script)
+        importlib.import_module(script.removesuffix(".py")).main(words)
+
+    monkeypatch.setattr(compare, "call", call)
+    return calls
+
+
+def compared(recipes, *words):
+    """Run the script's main with two seeds; returns its results and its table."""
+    main([*DATA, "--num_seeds", "2", *words, "--recipes", *recipes])
+    results = Path("results/data.json").read_text(encoding="utf-8")
+    return json.loads(results), Path("results/data.md").read_text(encoding="utf-8")
+
+
+def reports_of(name):
+    """The reports of a recipe's runs, by seed."""
+    paths = sorted(Path("runs/compare/data").glob(f"{name}-*/report.json"))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def test_rows_hold_the_scores_of_the_runs(recipes, called, capsys):
+    results, table = compared(recipes)
+    assert table in capsys.readouterr().out
+    assert list(results["rows"]) == ["net", "svm"]
+    reports = reports_of("net")
+    assert [report["track_accuracy"] for report in reports] == (
+        results["rows"]["net"]["scores"]["test tracks"]
+    )
+    cells = table.splitlines()[6].split(" | ")
+    valid = [100 * report["valid"]["chunk_accuracy"] for report in reports]
+    assert cells[2] == f"{statistics.mean(valid):.1f} ± {statistics.stdev(valid):.1f}"
+    assert cells[0] == "| net" and cells[1] == "2"
+    assert cells[7] == f"{reports[0]['parameters']:,}"
+    assert "(33.3 % by always naming" in table and "12/6/6 tracks of 3 classes" in table
+
+
+def test_nothing_finished_is_repeated_and_rows_are_kept(recipes, called):
+    before, _ = compared(recipes)
+    del called[:]
+    after, _ = compared(recipes)
+    assert called == ["feature_extraction.py"] * 2, "which extracts nothing"
+    assert after == before
+    results, _ = compared(["svm.args"], "--scale", "db")
+    assert list(results["rows"]) == ["net", "svm", "svm --scale db"]
+    assert results["rows"]["net"] == before["rows"]["net"]
+
+
+def test_each_row_names_the_command_that_makes_it(recipes, called):
+    results, table = compared(["svm.args"], "--scale", "db")
+    (row,) = results["rows"].values()
+    command = row["command"]
+    assert f"    {command}\n" in table
+    assert command.startswith("python compare.py --recipes svm.args --num_seeds 2 --seed 0 ")
+    Path("results/data.json").unlink()
+    main(command.split()[2:])
+    again = json.loads(Path("results/data.json").read_text(encoding="utf-8"))["rows"]
+    assert again["svm --scale db"]["scores"] == row["scores"]
+
+
+def test_interrupted_runs_are_gone_on_with(recipes, called, capsys):
+    results, _ = compared(recipes)
+    for path in Path("runs/compare/data").glob("*-1-*/report.json"):
+        path.unlink()
+    del called[:]
+    capsys.readouterr()
+    again, _ = compared(recipes)
+    assert sorted(called) == [
+        *("classic.py", "feature_extraction.py", "feature_extraction.py", "train_test.py")
+    ]
+    assert "Going on with runs/compare/data/net-1-" in capsys.readouterr().out.replace("\\", "/")
+    for name, row in results["rows"].items():
+        assert again["rows"][name]["scores"] == row["scores"]
+
+
+def test_other_settings_tracks_or_sources_make_another_run(recipes, called, data_set, monkeypatch):
+    compared(["net.args"])
+    assert len(reports_of("net")) == 2
+    compared(["net.args"], "--learning_rate", "0.02")
+    assert len(reports_of("net")) == 4
+    monkeypatch.setattr(inspect, "getsource", lambda network: "class Compact1D: changed")
+    compared(["net.args"])
+    assert len(reports_of("net")) == 6
+    names = (data_set / "train_list.txt").read_text(encoding="utf-8").splitlines()
+    (data_set / "train_list.txt").write_text("\n".join(names[1:]), encoding="utf-8")
+    results, _ = compared(["net.args"])
+    assert len(reports_of("net")) == 8
+    assert list(results["rows"]) == ["net"], "rows of other tracks stay in no table"
+
+
+def test_what_fails_keeps_no_other_recipe_back(recipes, called, capsys):
+    Path("bad.args").write_text("@net.args --chunk_length 15", encoding="utf-8")
+    with pytest.raises(UserError, match="bad: failed, see above; other rows are written"):
+        compared(["bad.args", *recipes])
+    assert "*** bad: --model Compact1D: Compact1D takes chunks of 16 " in capsys.readouterr().out
+    rows = json.loads(Path("results/data.json").read_text(encoding="utf-8"))["rows"]
+    assert list(rows) == ["net", "svm"]
+
+
+def test_a_pair_is_tested_track_by_track(recipes, called):
+    _, table = compared(recipes, "--pair", "net", "svm")
+    assert "McNemar's test on the test tracks, net against svm:" in table
+    net, svm = reports_of("net"), reports_of("svm")
+    for seed in (0, 1):
+        only_net, only_svm, p = mcnemar(net[seed], svm[seed])
+        line = f"- seed {seed}: {only_net} right by the first alone, {only_svm} by the second"
+        assert f"{line} alone, p = {p:.2g}" in table
+
+
+def test_mcnemar_is_the_exact_test_of_the_tracks_that_differ():
+    def report(right):
+        rows = [
+            {"track": str(i), "genre": "a", "predicted": "ba"[ok]} for i, ok in enumerate(right)
+        ]
+        return {"tracks": rows}
+
+    a, b = report([1] * 12 + [0] * 8), report([1] * 4 + [0] * 8 + [1] * 2 + [0] * 6)
+    assert mcnemar(a, b)[:2] == (8, 2)
+    assert mcnemar(a, b)[2] == pytest.approx(2 * (1 + 10 + 45) / 2**10)
+    assert mcnemar(a, a) == (0, 0, 1.0)
+    with pytest.raises(UserError, match="wants the same tracks"):
+        mcnemar(a, {"tracks": a["tracks"][1:]})
+
+
+def test_published_figures_stand_below_the_table_of_their_data(recipes, called, monkeypatch):
+    monkeypatch.setattr(compare, "ROOT", Path.cwd())
+    Path("results/published").mkdir(parents=True)
+    Path("results/published/data.md").write_text("Published: 63.4 %\n", encoding="utf-8")
+    _, table = compared(["svm.args"])
+    assert table.endswith("\n\nPublished: 63.4 %\n")
+    assert "63.4 %" in (ROOT / "results/published/gtzan.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "no recipe is named: pass --recipes"),
+        (["--recipes", "svm.args", "./svm.args"], "--recipes names svm twice"),
+        (["--recipes", "svm.args", "--resume", "x"], "--resume x: each run has its own"),
+        (["--recipes", "svm.args", "--run_path", "x"], "--run_path x: each run has its own"),
+        (["--recipes", "svm.args", "net.args", "--pair", "svm"], "--pair svm: it takes two"),
+        (["--recipes", "svm.args", "net.args", "--pair", "svm", "x"], "--pair svm x: it takes two"),
+        (
+            ["--recipes", "svm.args", "own.args"],
+            "own.args names a data set: pass it by --dataset_path",
+        ),
+    ],
+)
+def test_wrong_commands_are_messages(recipes, data_set, words, message):
+    Path("own.args").write_text("@svm.args --dataset_path ./data", encoding="utf-8")
+    data = [] if "own.args" in words else DATA
+    with pytest.raises(UserError, match=message):
+        main([*data, *words])
+
+
+def test_a_damaged_table_is_a_message(recipes):
+    Path("results").mkdir()
+    Path("results/data.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match=r"data.json is damaged .* delete it; runs are kept"):
+        main([*DATA, "--recipes", "svm.args"])
+
+
+def test_as_a_command_failures_are_named_with_their_log(recipes, data_set):
+    (data_set / "jazz/jazz.00000.wav").write_bytes(b"no audio")
+    done = run("compare.py", *DATA, "--recipes", "svm.args", "--num_seeds", "1", cwd=".")
+    assert done.returncode == 1
+    assert "*** svm: feature_extraction.py failed: " in done.stdout
+    assert Path("runs/compare/data/svm-features.log").read_text(encoding="utf-8")
+    assert done.stderr.startswith("error: svm: failed, see above")
+    done = run(
+        "compare.py", *DATA, "--recipes", "svm.args", "--num_seeds", "1", "--skip_broken", cwd="."
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| svm | 1 |" in done.stdout
