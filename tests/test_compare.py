@@ -179,7 +179,7 @@ def test_published_figures_stand_below_the_table_of_their_data(recipes, called, 
         (["--recipes", "svm.args", "net.args", "--pair", "svm"], "--pair svm: it takes two"),
         (["--recipes", "svm.args", "net.args", "--pair", "svm", "x"], "--pair svm x: it takes two"),
         (
-            ["--recipes", "svm.args", "own.args"],
+            ["--recipes", "own.args"],
             "own.args names a data set: pass it by --dataset_path",
         ),
     ],
