@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import ROOT
 
+from classic import CLASSIFIERS
 from hparams import HParams
 from model import build_model
 
@@ -16,11 +17,16 @@ def read(name):
     return HParams().parse_argument([f"@{ROOT / 'recipes' / name}.args", "--genres", "jazz", "pop"])
 
 
-def test_there_are_recipes():
-    assert [path.stem for path in RECIPES] == ["fcn4", "samplecnn", "tutorial"]
+NETWORKS = ["baseline", "compact1d", "compact2d", "fcn4", "samplecnn", "tutorial"]
 
 
-@pytest.mark.parametrize("name", [path.stem for path in RECIPES])
+def test_every_recipe_is_of_a_network_or_of_a_classifier():
+    others = {path.stem for path in RECIPES} - {*NETWORKS}
+    assert {path.stem for path in RECIPES} >= {*NETWORKS}
+    assert {read(name).model for name in others} == {*CLASSIFIERS}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_recipe_gives_logits_for_its_chunk(name):
     hparams = read(name)
     with torch.device("meta"):  # shapes without numbers
