@@ -163,8 +163,12 @@ def mfcc(y, hparams):
     The first coefficients of the orthonormal DCT-II of the mel spectrogram in dB, as
     `librosa.feature.mfcc(S=...)` takes them (Davis and Mermelstein, 1980).
     """
-    mel = decibels(mel_spectrogram(y, hparams))
-    return scipy.fft.dct(mel, axis=1, norm="ortho")[:, : hparams.num_mfcc]
+    return cepstra(mel_spectrogram(y, hparams), hparams)
+
+
+def cepstra(mel, hparams):
+    """The cepstral coefficients of a mel spectrogram: (frames, num_mels) to (frames, num_mfcc)."""
+    return scipy.fft.dct(decibels(mel), axis=1, norm="ortho")[:, : hparams.num_mfcc]
 
 
 def cqt(y, hparams):
@@ -204,11 +208,19 @@ def melspectrogram(file_name, hparams):
     return log_mel(load_audio(Path(hparams.dataset_path, file_name), hparams), hparams)
 
 
-def resize_array(array, length):
-    """An array cropped or zero-padded to `length` rows: (rows, ...) to (length, ...)."""
-    resized = np.zeros((length, *array.shape[1:]), dtype=array.dtype)
+def resize_array(array, length, padding=0):
+    """An array cropped or padded to `length` rows: (rows, ...) to (length, ...)."""
+    resized = np.full((length, *array.shape[1:]), padding, dtype=array.dtype)
     resized[: len(array)] = array[:length]
     return resized
+
+
+def silent_row(hparams):
+    """A row of the feature of silence (bins,), float32: in dB and of MFCCs it is not 0."""
+    if hparams.feature == "mfcc":
+        return cepstra(np.zeros((1, hparams.num_mels), dtype=np.float32), hparams)[0]
+    scale = "none" if hparams.feature == "waveform" else hparams.scale
+    return SCALES[scale](np.zeros(hparams.num_bins, dtype=np.float32))
 
 
 def kept_samples(hparams):
@@ -250,7 +262,8 @@ def extract_track(job):
         return f"{source} holds values too large for a spectrum: {remedy(source)}"
     length = kept_length(len(feature), hparams)
     real = feature[:length]
-    chunks = resize_array(feature, length).reshape(-1, hparams.chunk_length, feature.shape[1])
+    padded = resize_array(feature, length, silent_row(hparams))
+    chunks = padded.reshape(-1, hparams.chunk_length, feature.shape[1])
     key = feature_file(split, file_name)
     write_atomic(hparams.feature_folder() / key, lambda file: np.save(file, chunks))
     return {

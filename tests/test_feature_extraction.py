@@ -9,7 +9,7 @@ from conftest import esc10, flags, sine
 
 import feature_extraction
 from audio import load_audio
-from data_manager import get_dataloader
+from data_manager import get_dataloader, list_tracks
 from feature_extraction import (
     count_frames,
     extract_feature,
@@ -168,6 +168,20 @@ def test_short_waveforms_give_a_frame(samples, fft_size):
     assert feature.shape[1] == 128
     assert 1 <= len(feature) <= 3
     assert np.isfinite(feature).all()
+
+
+@pytest.mark.parametrize("scale", ["tutorial", "db", "none"])
+@pytest.mark.parametrize("feature", ["log_mel", "linear_stft", "mfcc", "waveform"])
+def test_tracks_are_padded_with_silence(settings, feature, scale):
+    hparams = dataclasses.replace(
+        settings, feature=feature, scale=scale, chunk_length=20000, feature_length=20000
+    )
+    assert main(flags(hparams)) == 0
+    track = list_tracks("train", hparams)[0]
+    chunk = np.load(track.path)[0]
+    silence = extract_feature(np.zeros(1000, np.float32), hparams)
+    np.testing.assert_allclose(chunk[-1], silence[0], rtol=1e-6)
+    assert not np.allclose(chunk[0], silence[0])
 
 
 def test_resize_array_crops_pads_and_keeps_type():
