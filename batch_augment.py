@@ -1,13 +1,15 @@
 """Augmentation while training: chunks changed anew each epoch, on the training split only.
 
 By how much is drawn from (seed, epoch), a value for each chunk, apart from applying it: batches may
-come in any order. Arrays: x (batch, rows, bins), normalized; labels (batch,), or (batch, classes)
-once they are mixed.
+come in any order. (The samples of noise on waveforms are torch's next ones.) Arrays: x (batch,
+rows, bins), normalized; labels (batch,), or (batch, classes) once they are mixed.
 """
 
 import math
 
 import numpy as np
+import torch
+from torch.nn.functional import one_hot
 
 SNR_RANGE_DB = 30.0
 
@@ -62,8 +64,6 @@ class Augmenter:
 
     def begin_epoch(self, epoch, device):
         """Draw for an epoch, to the device that x is on: batches then wait for no copy."""
-        import torch  # it takes seconds to load, and only training needs it
-
         kinds = {"i": torch.int64, "f": torch.float32}
         rng = np.random.default_rng([self.hparams.seed, epoch])
         self.drawn = {
@@ -83,7 +83,7 @@ class Augmenter:
         return mix(x, y, drawn["share"], self.classes) if "share" in drawn else (x, y)
 
     def change_magnitudes(self, x, drawn):
-        """Chunks louder by `gain_db`, with white noise at `snr_db`."""
+        """Chunks louder by `gain_db`, with noise at `snr_db`, as loud in each bin."""
         kind = "wave" if self.hparams.feature == "waveform" else self.hparams.scale
         to_magnitude, from_magnitude, add = MAGNITUDES[kind]
         magnitude = to_magnitude(x * self.std + self.mean)
@@ -96,7 +96,7 @@ class Augmenter:
 
 
 def add_power(magnitude, noise):
-    """Magnitudes with those of uncorrelated white noise, of which the mean power is expected."""
+    """Magnitudes with those of uncorrelated noise, of which the mean power is expected."""
     return (magnitude.square() + noise.square()).sqrt()
 
 
@@ -123,7 +123,7 @@ MAGNITUDES = {  # by scale: to magnitudes, from them, and how noise adds to them
 
 def inside(start, width, size):
     """Which of `size` places lie in each mask: (batch, size), from starts and widths (batch,)."""
-    place = start.new_tensor(np.arange(size))
+    place = torch.arange(size, device=start.device)
     return (place >= start[:, None]) & (place < (start + width)[:, None])
 
 
@@ -132,7 +132,7 @@ def mix(x, y, share, classes):
 
     Returns x and the labels as probabilities (batch, classes).
     """
-    one_hot = (y[:, None] == y.new_tensor(np.arange(classes))).to(x.dtype)
+    labels = one_hot(y, classes).to(x.dtype)
     weight = share[:, None]
     mixed = weight[:, :, None] * x + (1 - weight[:, :, None]) * x.roll(1, 0)
-    return mixed, weight * one_hot + (1 - weight) * one_hot.roll(1, 0)
+    return mixed, weight * labels + (1 - weight) * labels.roll(1, 0)

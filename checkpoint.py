@@ -65,7 +65,7 @@ def load_weights(model, path):
 
 
 def make_run_folder(hparams):
-    """A new folder for the run, with its settings. Never one that holds anything already."""
+    """A new folder for the run. Never one that holds anything already."""
     if hparams.run_path:
         folder = Path(hparams.run_path)
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,8 +77,13 @@ def make_run_folder(hparams):
     else:
         time_now = time.strftime("%Y%m%d-%H%M%S")
         folder = new_folder(Path("runs", f"{hparams.data_name()}-{hparams.model}-{time_now}"))
-    write_settings(folder, hparams)
     return folder
+
+
+def forget_report(folder):
+    """Delete the report of a run that goes on: it is of other weights."""
+    for name in ("report.json", "report.txt", "confusion_matrix.png", "learning_curves.png"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def new_folder(first):

@@ -15,6 +15,7 @@ What an effect computes is in `effects.py`; here its parameters are drawn and it
 """
 
 import hashlib
+import io
 import json
 import os
 import posixpath
@@ -38,6 +39,7 @@ from manifest import source_state, write_atomic, write_text
 from parallel import run_jobs
 
 RECORD = "augmentation.json"
+OWN_FILE = re.compile(r"augmentation\.\w+|\d+-\d+\.part")  # those of a kill too
 
 
 def draw_change(rng, least, most):
@@ -176,8 +178,9 @@ def make_copies(source, folder, copies):
 
 def write_audio(path, y, rate):
     """Write a waveform as WAV, mono, 16 bit; quieter where it would clip."""
-    y = within_range(y)
-    write_atomic(path, lambda file: soundfile.write(file, y, rate, "PCM_16", format="WAV"))
+    data = io.BytesIO()  # libsndfile hides the reason where it cannot write to a file
+    soundfile.write(data, within_range(y), rate, "PCM_16", format="WAV")
+    write_atomic(path, lambda file: file.write(data.getbuffer()))
 
 
 def place(source, target):
@@ -206,7 +209,7 @@ def check_folder(folder, hparams):
         raise UserError(f"--augment_path {folder}: is a file; name a folder")
     if not folder.exists() or (folder / RECORD).is_file():
         return
-    others = [path.name for path in folder.iterdir() if not path.name.startswith("augmentation.")]
+    others = [path.name for path in folder.iterdir() if not OWN_FILE.fullmatch(path.name)]
     if others:
         raise UserError(
             f"--augment_path {folder}: holds {others[0]} and is no augmented data set; "
@@ -247,7 +250,7 @@ def clear(folder, old, files):
         if files.get(name) != made:
             (folder / name).unlink(missing_ok=True)
     for partial in folder.rglob("*.part"):  # of a run that was killed
-        if re.fullmatch(r"\d+-\d+\.part", partial.name):
+        if OWN_FILE.fullmatch(partial.name):
             partial.unlink(missing_ok=True)
 
 

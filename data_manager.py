@@ -39,8 +39,8 @@ class Track(NamedTuple):
 class GTZANDataset(Dataset):
     """Chunks and their labels: x (chunks, frames, bins), y (chunks,).
 
-    An index may be one number or a list of them, for a whole batch at once; x is a tensor or
-    `StoredChunks`. `tracks` (chunks,) tells which of `names` each chunk was cut from,
+    An index is a list of numbers, a whole batch (or one number, but for augmented chunks); x is a
+    tensor or `StoredChunks`. `tracks` (chunks,) tells which of `names` each chunk was cut from,
     `normalization` the mean and standard deviation that x was normalized by, and `digest` differs
     where the tracks or their features do.
     """
@@ -329,6 +329,8 @@ def list_splits(hparams):
     """
     splits = {set_name: list_tracks(set_name, hparams) for set_name in SPLITS}
     check_duplicates(splits)
+    if len({track.label for track in splits["train"]}) < 2:
+        raise UserError("the train split has one genre: a classifier needs two; list another")
     return splits
 
 

@@ -140,7 +140,9 @@ class HParams:
     )
     gain_db: float = setting(0.0, "augmentation", "louder or softer by up to so many dB")
     noise_snr_db: float = setting(
-        0.0, "augmentation", "white noise, its SNR from so many dB to 30 dB more (0: none)"
+        0.0,
+        "augmentation",
+        "noise in all bins alike, its SNR from so many dB to 30 dB more (0: none)",
     )
     time_mask: int = setting(0, "augmentation", "longest run of rows blanked in a chunk")
     frequency_mask: int = setting(0, "augmentation", "widest band of bins blanked in a chunk")
@@ -166,7 +168,7 @@ class HParams:
 
     def with_lengths_of_kind(self, given):
         """These settings with the lengths that suit the feature, where none is `given`, nor set."""
-        if self.feature != "waveform":
+        if self.feature != "waveform" or "feature" not in given:
             return self
         unset = {
             name: length
@@ -196,7 +198,7 @@ class HParams:
         yield "feature", self.feature in KINDS, f"must be one of {', '.join(KINDS)}"
         yield "scale", self.scale in ("tutorial", "db", "none"), "must be tutorial, db or none"
         few = f"must be at most num_mels ({self.num_mels})"
-        yield "num_mfcc", self.num_mfcc <= self.num_mels, few
+        yield "num_mfcc", self.feature != "mfcc" or self.num_mfcc <= self.num_mels, few
         top = 32.7 * 2 ** min(99, self.num_cqt_bins / self.bins_per_octave)
         audible = self.feature != "cqt" or top < self.sample_rate / 2
         above = f"reach {top:.0f} Hz, above half the sample_rate: pass fewer"
@@ -205,12 +207,13 @@ class HParams:
         audible = "must be at most 1000000; 22050 is the tutorial's"
         yield "sample_rate", self.sample_rate <= 1_000_000, audible
         yield "win_size", win >= 2, "must be 2 or more; 1024 is the tutorial's"
-        fits = f"must be at most fft_size ({self.fft_size}); pass --fft_size {win} too"
-        yield "win_size", win <= self.fft_size, fits
+        fits = f"must be at most fft_size; pass --win_size {self.fft_size}, or --fft_size {win}"
+        short_time = self.feature in ("log_mel", "linear_stft", "mfcc")
+        yield "win_size", win <= self.fft_size or not short_time, fits
         one_chunk = f"is shorter than one chunk ({chunk}); pass a smaller --chunk_length too"
         yield "feature_length", length == 0 or length >= chunk, one_chunk
-        above_0 = "must be a number above 0; the tutorial's is 0.01"
-        yield "learning_rate", 0 < self.learning_rate < math.inf, above_0
+        above_0 = "must be a number above 0 (and below 1e38); the tutorial's is 0.01"
+        yield "learning_rate", 0 < self.learning_rate < 1e38, above_0
         yield "optimizer", self.optimizer in ("sgd", "adamw"), "must be sgd or adamw"
         schedules = ("none", "plateau", "onecycle")
         yield "lr_schedule", self.lr_schedule in schedules, "must be none, plateau or onecycle"
@@ -219,6 +222,12 @@ class HParams:
         needed = f"changes magnitudes, which {self.feature} does not show: leave it 0"
         yield "gain_db", magnitudes or not self.gain_db, needed
         yield "noise_snr_db", magnitudes or not self.noise_snr_db, needed
+        yield "gain_db", self.gain_db <= 60, "must be at most 60; 6 doubles a magnitude"
+        yield "mixup", self.mixup <= 100, "must be at most 100; 0.2 is common"
+        for name, size in (("time_mask", chunk), ("frequency_mask", self.num_bins)):
+            yield name, getattr(self, name) < size, f"must leave something of {size}"
+        of_sgd = "is of sgd: leave it out, or pass --optimizer sgd"
+        yield "momentum", self.optimizer == "sgd" or not self.momentum, of_sgd
         yield "momentum", self.momentum < 1, "must be below 1; 0.9 is common"
         yield "seed", self.seed < 2**32, "must be below 2**32 (4294967296)"
         once = len(set(self.genres)) == len(self.genres)
@@ -285,9 +294,10 @@ class HParams:
     def command(self, script, *groups):
         """The command that runs `script` with those settings of `groups` that are not default."""
         words = ["python", script]
+        unset = HParams(feature=self.feature).with_lengths_of_kind(given={"feature"})
         for f in in_group(*groups):
             value = getattr(self, f.name)
-            if value != getattr(hparams, f.name):
+            if value != getattr(unset if f.name != "feature" else hparams, f.name):
                 words += flag_words(f.name, value)
         return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 

@@ -19,6 +19,7 @@ import torch
 from checkpoint import (
     HISTORY,
     find_run,
+    forget_report,
     generator_states,
     load_weights,
     make_run_folder,
@@ -123,6 +124,10 @@ class Runner:
             self.scheduler.step(loss)
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, epoch
+        return self.is_stale(epoch)
+
+    def is_stale(self, epoch):
+        """Whether `patience` epochs have gone by without a lower validation loss, after `epoch`."""
         return 0 < self.patience <= epoch - self.best_epoch
 
 
@@ -144,10 +149,15 @@ def make_scheduler(optimizer, steps, hparams):
     """The schedule of the learning rate that the settings name, for `steps` an epoch; or None."""
     if hparams.lr_schedule == "onecycle" and steps:
         return torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, hparams.learning_rate, total_steps=steps * hparams.num_epochs
+            optimizer,
+            hparams.learning_rate,
+            total_steps=steps * hparams.num_epochs,
+            cycle_momentum=hparams.optimizer == "adamw",  # that of sgd has a flag: it stays
         )
     if hparams.lr_schedule == "plateau":
-        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=5)
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, factor=0.5, patience=4, threshold=0
+        )
     return None
 
 
@@ -166,7 +176,19 @@ def make_model(hparams):
         )
     if not count_parameters(model):
         raise UserError(f"--model {hparams.model}: has no parameters to train")
+    if hparams.batch_size == 1:
+        try_lone_chunk(model, hparams)
     return model
+
+
+def try_lone_chunk(model, hparams):
+    """Raise `UserError` where a model cannot train on one chunk alone."""
+    try:
+        model.train()(torch.zeros(1, hparams.chunk_length, hparams.num_bins))
+    except ValueError as error:
+        raise UserError(
+            f"--batch_size 1: {hparams.model} normalizes over a batch; pass 2 or more ({error})"
+        ) from error
 
 
 def print_sizes(runner, loaders, skipped):
@@ -214,6 +236,12 @@ def train(runner, train_loader, valid_loader, folder, hparams):
     """
     loaders = train_loader, valid_loader
     history = restore(runner, loaders, folder) if (folder / "last.pt").exists() else []
+    if hparams.num_epochs < len(history):
+        raise UserError(
+            f"--num_epochs {hparams.num_epochs}: the run {folder} has {len(history)} epochs already"
+        )
+    write_settings(folder, hparams)
+    forget_report(folder)
     while not finished(runner, history, hparams):
         began, epoch = time.monotonic(), len(history) + 1
         train_loader.dataset.begin_epoch(epoch)
@@ -242,11 +270,13 @@ def finished(runner, history, hparams):
     if not math.isfinite(train_loss):
         print(f"*** stopped: the training loss is {train_loss}; lower --learning_rate")
         return True
-    if 0 < hparams.patience <= epoch - runner.best_epoch:
+    if runner.is_stale(epoch):
         print(f"Early stop: no lower validation loss since epoch {runner.best_epoch}")
         return True
     if 0 < hparams.max_minutes <= runner.seconds / 60 and epoch < hparams.num_epochs:
         print(f"Stopped after {runner.seconds / 60:.1f} minutes, as --max_minutes says")
+        if hparams.lr_schedule == "onecycle":
+            print(f"*** onecycle would have ended at epoch {hparams.num_epochs}: pass fewer epochs")
         return True
     return epoch >= hparams.num_epochs
 
@@ -363,11 +393,7 @@ def main(argv=None):
         keep_on(runner.device, loader)
     skipped = count_skipped([len(loader.dataset.names) for loader in loaders], hparams)
     print_sizes(runner, loaders, skipped)
-    if folder:
-        write_settings(folder, hparams)
-    else:
-        folder = make_run_folder(hparams)
-
+    folder = folder or make_run_folder(hparams)
     print("Training on " + device_name(str(runner.device)))
     try:
         history = train(runner, train_loader, valid_loader, folder, hparams)

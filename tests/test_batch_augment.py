@@ -132,6 +132,10 @@ def test_what_is_drawn_depends_on_seed_and_epoch_alone(extracted):
     assert torch.equal(x, again[0])
     assert torch.equal(y, again[1])
     assert not torch.equal(x, epoch_of(hparams, 2)[0])
+    data = get_dataloader(dataclasses.replace(hparams, mixup=0.0))[0].dataset
+    data.begin_epoch(1)
+    whole, some = data[torch.arange(len(data))][0], torch.tensor([5, 0, 3])
+    assert torch.allclose(data[some][0], whole[some]), "each chunk's own draws, in any batch"
     assert not torch.equal(x, epoch_of(dataclasses.replace(hparams, seed=1), 1)[0])
     assert torch.equal(x, epoch_of(dataclasses.replace(hparams, cache_gb=0.0), 1)[0])
 

@@ -9,7 +9,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 import classic
 from audio import load_audio
-from checkpoint import find_run, make_run_folder
+from checkpoint import find_run, make_run_folder, write_settings
 from classic import CLASSIFIERS, Fitted, best_of, fit, main, probabilities, read_frames, statistics
 from data_manager import list_splits, list_tracks
 from feature_extraction import extract_feature
@@ -167,6 +167,8 @@ def test_silence_teaches_no_dictionary(extracted, monkeypatch):
 
 
 def test_the_newest_run_to_resume_is_none_of_these(extracted, tmp_path):
-    trained = make_run_folder(dataclasses.replace(extracted, run_path="runs/trained"))
+    hparams = dataclasses.replace(extracted, run_path="runs/trained")
+    trained = make_run_folder(hparams)
+    write_settings(trained, hparams)
     main(flags(extracted, model="knn"))
     assert find_run("newest") == trained

@@ -93,7 +93,10 @@ def test_argument_files(tmp_path):
         (["--fft_size", "0"], "--fft_size 0: must be 1 or more"),
         (["--feature", "mel"], "--feature mel: must be one of log_mel, linear_stft, mfcc, cqt, wa"),
         (["--scale", "dB"], "--scale dB: must be tutorial, db or none"),
-        (["--num_mfcc", "200"], "--num_mfcc 200: must be at most num_mels (128)"),
+        (
+            ["--feature", "mfcc", "--num_mfcc", "200"],
+            "--num_mfcc 200: must be at most num_mels (128)",
+        ),
         (["--feature", "cqt", "--sample_rate", "8000"], "--num_cqt_bins 168: reach 4186 Hz"),
         (["--precision", "fp16"], "--precision fp16: must be fp32 or bf16"),
         (["--cache_gb", "-1"], "--cache_gb -1.0: must be 0 or more"),
@@ -101,10 +104,19 @@ def test_argument_files(tmp_path):
         (["--win_size", "1"], "--win_size 1: must be 2 or more"),
         (["--sample_rate", "2000000"], "--sample_rate 2000000: must be at most 1000000"),
         (["--device", "٣"], "--device ٣: must be 0 (CPU)"),
-        (["--win_size", "2048"], "--win_size 2048: must be at most fft_size (1024)"),
+        (
+            ["--win_size", "2048"],
+            "--win_size 2048: must be at most fft_size; pass --win_size 1024,",
+        ),
         (["--feature_length", "100"], "--feature_length 100: is shorter than one chunk (128)"),
         (["--learning_rate", "0"], "--learning_rate 0.0: must be a number above 0"),
         (["--learning_rate", "nan"], "--learning_rate nan: must be a number above 0"),
+        (["--learning_rate", "1e39"], "must be a number above 0 (and below 1e38)"),
+        (["--gain_db", "1000"], "--gain_db 1000.0: must be at most 60"),
+        (["--time_mask", "128"], "--time_mask 128: must leave something of 128"),
+        (["--feature", "mfcc", "--frequency_mask", "13"], "must leave something of 13"),
+        (["--optimizer", "adamw", "--momentum", "0.9"], "--momentum 0.9: is of sgd"),
+        (["--max_minutes", "-1"], "--max_minutes -1.0: must be 0 or more"),
         (["--momentum", "1"], "--momentum 1.0: must be below 1"),
         (["--weight_decay", "-1"], "--weight_decay -1.0: must be 0 or more"),
         (["--patience", "-1"], "--patience -1: must be 0 or more"),
@@ -159,6 +171,18 @@ def test_each_feature_setting_changes_the_fingerprint(name):
     changed = HParams(**{name: other})
     assert changed.fingerprint() != HParams().fingerprint()
     assert changed.feature_folder() != HParams().feature_folder()
+
+
+def test_lengths_that_were_given_stay_when_settings_are_read_again():
+    words = ["--feature", "waveform", "--chunk_length", "128", "--feature_length", "16384"]
+    given = HParams().parse_argument(words)
+    assert HParams.from_dict(given.to_dict()).parse_argument(["--num_epochs", "2"]) == (
+        dataclasses.replace(given, num_epochs=2)
+    )
+    told = given.command("x.py", "feature").split()[2:]
+    assert HParams().parse_argument(told) == given
+    assert HParams().parse_argument(["--fft_size", "512", "--win_size", "512"]).num_bins == 128
+    assert HParams().parse_argument(["--feature", "waveform", "--fft_size", "512"]).win_size == 1024
 
 
 def test_training_settings_keep_the_features():

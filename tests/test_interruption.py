@@ -14,7 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import ROOT, flags, write_data_set
 
-from checkpoint import load_checkpoint, make_run_folder, new_folder, save_checkpoint
+from checkpoint import (
+    find_run,
+    load_checkpoint,
+    make_run_folder,
+    new_folder,
+    save_checkpoint,
+    write_settings,
+)
+from classic import main as classic_main
+from data_augment import main as augment_main
 from feature_extraction import main as extract_main
 from hparams import UserError
 from manifest import Journal, read_manifest
@@ -151,6 +160,16 @@ def test_a_full_disk_is_a_message_and_leaves_what_is_there(extracted):
     assert extract_main(flags(longer)) == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of file sizes to set")
+def test_a_full_disk_while_augmenting_is_a_message(extracted):
+    words = flags(extracted, augment_effects=["noise"])
+    done = run_limited("data_augment", 20_000, words)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert ".wav cannot be written (" in done.stderr
+    assert augment_main(words) == 0
+
+
 def test_features_cut_short_are_extracted_again(extracted, capsys):
     path = extracted.feature_folder() / "train/jazz/jazz.00000.npy"
     whole = path.read_bytes()
@@ -226,7 +245,7 @@ def test_a_run_killed_in_its_first_epoch_begins_again_in_its_folder(extracted, t
     words = {"num_epochs": 2, "seed": 3}
     train_main(flags(extracted, run_path=str(tmp_path / "whole"), **words))
     hparams = dataclasses.replace(extracted, run_path=str(tmp_path / "killed"), **words)
-    make_run_folder(hparams)
+    write_settings(make_run_folder(hparams), hparams)
     train_main(["--resume", str(tmp_path / "killed")])
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
 
@@ -244,6 +263,41 @@ def test_runs_begun_at_once_have_folders_of_their_own(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(new_folder, [tmp_path / "runs/a"] * 8))
     assert len(set(made)) == 8
+
+
+def test_a_run_that_goes_on_has_no_old_report(extracted, tmp_path, monkeypatch):
+    train_main(flags(extracted, run_path=str(tmp_path / "run")))
+    with monkeypatch.context() as patch:
+        patch.setattr("train_test.test", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train_main(["--resume", str(tmp_path / "run"), "--num_epochs", "4"])
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left == {"hparams.json", "history.csv", "best.pt", "last.pt"}
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_refused_resume_changes_no_setting(extracted, data_set, tmp_path):
+    train_main(flags(extracted, run_path=str(tmp_path / "run")))
+    before = (tmp_path / "run/hparams.json").read_bytes()
+    with pytest.raises(UserError, match="--num_epochs 1: the run .* has 2 epochs already"):
+        train_main(["--resume", str(tmp_path / "run"), "--num_epochs", "1"])
+    names = (data_set / "train_list.txt").read_text(encoding="utf-8").splitlines()
+    (data_set / "train_list.txt").write_text("\n".join(names[1:]), encoding="utf-8")
+    with pytest.raises(UserError, match="are not those"):
+        train_main(["--resume", str(tmp_path / "run"), "--num_epochs", "9"])
+    assert (tmp_path / "run/hparams.json").read_bytes() == before
+
+
+def test_an_interrupted_classifier_is_no_run_to_go_on_with(extracted, tmp_path, monkeypatch):
+    train_main(flags(extracted, num_epochs=1))
+    with monkeypatch.context() as patch:
+        patch.setattr("classic.fit_all", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            classic_main(flags(extracted, model="knn"))
+    assert find_run("newest").name.startswith("data-Baseline-")
 
 
 def test_other_data_are_not_gone_on_with(extracted, data_set, tmp_path):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from metrics import average_by_track, score, wilson_interval
+from report import format_report
 
 PROBABILITIES = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]])
 TRACKS = np.array([0, 0, 1, 1, 2])
@@ -28,6 +29,13 @@ def test_scores_of_chunks_and_tracks():
     assert scores["per_genre"]["pop"] == pytest.approx(
         {"precision": 1, "recall": 0.5, "f1": 2 / 3, "tracks": 2}
     )
+
+
+def test_nothing_right_is_a_score_too():
+    scores = score(np.eye(3)[[1, 2, 0]], np.arange(3), np.arange(3), ["a", "b", "c"])
+    assert scores["track_accuracy"] == 0
+    assert [row["tracks"] for row in scores["per_genre"].values()] == [1, 1, 1]
+    assert "a" in format_report(scores | {"skipped": {}})
 
 
 def test_a_genre_without_test_tracks_scores_zero():

@@ -11,7 +11,7 @@ from conftest import flags
 
 import checkpoint
 import model
-from checkpoint import HISTORY, load_checkpoint
+from checkpoint import HISTORY, load_checkpoint, load_weights
 from data_manager import fit_normalizer, get_dataloader, keep_on, list_tracks
 from device import device_name, find_device
 from hparams import UserError
@@ -207,6 +207,41 @@ def test_early_stop_ends_a_run(extracted, tmp_path, capsys):
     assert "Early stop: no lower validation loss since epoch" in capsys.readouterr().out
 
 
+def test_max_minutes_ends_a_run_with_its_epoch_and_it_can_go_on(extracted, tmp_path, capsys):
+    history = train(extracted, tmp_path / "run", num_epochs=3, max_minutes=1e-9)
+    assert len(history) == 1 + 1
+    assert "as --max_minutes says" in capsys.readouterr().out
+    assert read_report(tmp_path / "run")["best_epoch"] == 1
+    main(["--resume", str(tmp_path / "run"), "--max_minutes", "0"])
+    train(extracted, tmp_path / "whole", num_epochs=3)
+    histories = [(tmp_path / name / "history.csv").read_text() for name in ("run", "whole")]
+    assert histories[0] == histories[1]
+
+
+def test_the_report_tells_how_the_weights_do_on_valid(extracted, tmp_path):
+    train(extracted, tmp_path / "run", num_epochs=3)
+    report = read_report(tmp_path / "run")
+    hparams = dataclasses.replace(extracted, run_path="")
+    _, valid_loader, _ = get_dataloader(hparams)
+    runner = Runner(hparams)
+    load_weights(runner.model, tmp_path / "run/best.pt")
+    _, accuracy = runner.run(valid_loader, "eval")
+    assert report["valid"]["chunk_accuracy"] == pytest.approx(accuracy)
+    assert 0 <= report["valid"]["track_accuracy"] <= 1
+    assert report["minutes"] > 0
+
+
+def test_a_batch_of_one_is_refused_where_it_cannot_train(extracted):
+    lone = {"feature": "waveform", "chunk_length": 3**10, "feature_length": 0, "batch_size": 1}
+    with pytest.raises(UserError, match="--batch_size 1: SampleCNN normalizes over a batch"):
+        Runner(dataclasses.replace(extracted, model="SampleCNN", **lone))
+
+
+def test_one_genre_is_nothing_to_tell_apart(extracted):
+    with pytest.raises(UserError, match="the train split has one genre"):
+        main(flags(extracted, genres=["jazz"]))
+
+
 def test_a_diverging_run_is_stopped_with_a_remedy(extracted, tmp_path, capsys):
     with pytest.raises(UserError, match="nothing was learned"):
         train(extracted, tmp_path / "run", learning_rate=1e30, num_epochs=5)
@@ -295,11 +330,19 @@ def test_one_cycle_rises_to_the_learning_rate_and_falls(extracted):
     assert found[-1] < 0.01 * hparams.learning_rate
 
 
+def test_one_cycle_leaves_the_momentum_of_sgd_alone(extracted):
+    hparams = dataclasses.replace(extracted, lr_schedule="onecycle", momentum=0.5)
+    train_loader, _, _ = get_dataloader(hparams)
+    runner = Runner(hparams, train_loader)
+    runner.run(train_loader, "train")
+    assert runner.optimizer.param_groups[0]["momentum"] == 0.5
+
+
 def test_plateau_halves_the_rate_after_five_epochs_without_a_better_loss(extracted):
     hparams = dataclasses.replace(extracted, lr_schedule="plateau")
     train_loader, _, _ = get_dataloader(hparams)
     found = rates(Runner(hparams, train_loader), train_loader, 8, [1.0] * 8)
-    assert found == [0.01] * 6 + [0.005] * 2
+    assert found == [0.01] * 5 + [0.005] * 3
 
 
 def test_adamw_decays_weights(extracted):
@@ -313,6 +356,15 @@ def test_class_weights_make_rare_genres_count_as_much():
     weights = class_weights(torch.tensor([0, 0, 0, 1]), 2)
     assert weights.tolist() == pytest.approx([4 / 6, 2.0])
     assert class_weights(torch.tensor([0, 1]), 3).isfinite().all()
+
+
+def test_class_weights_enter_the_loss_of_training(extracted):
+    train_loader, _, _ = get_dataloader(extracted)
+    train_loader.dataset.y[:12] = 0
+    runner = Runner(dataclasses.replace(extracted, class_weights=True), train_loader)
+    expected = class_weights(train_loader.dataset.y, 3)
+    assert torch.equal(runner.criterion.weight, expected)
+    assert Runner(extracted, train_loader).criterion.weight is None
 
 
 def test_label_smoothing_is_for_training_alone(extracted):
