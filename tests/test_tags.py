@@ -10,6 +10,7 @@ from conftest import GENRES, flags
 
 import classic
 import compare
+import data_augment
 import model
 import train_test
 from checkpoint import load_checkpoint
@@ -319,6 +320,40 @@ def test_baselines_and_comparisons_refuse_tags(tagging, tmp_path):
     (tmp_path / "a.args").write_text("--task tagging", encoding="utf-8")
     with pytest.raises(UserError, match="a: --task tagging has no accuracies to compare"):
         compare.main(["--dataset_path", tagging.dataset_path, "--recipes", "a.args"])
+
+
+def test_copies_have_the_tags_of_their_tracks(tagging, data_set):
+    words = flags(tagging, augment_path="more", augment_effects=["noise", "time_stretch"])
+    assert data_augment.main(words) == 0
+    more = dataclasses.replace(tagging, dataset_path="more")
+    assert choose_classes(more).tags == TAGS
+    tracks = read_tags(more).tracks
+    assert set(tracks) == set(listed(more))
+    assert tracks["jazz/jazz.00002.noise.1.wav"] == set(TONES["jazz"])
+    (data_set.parent / "more/tags.csv").unlink()
+    data_augment.main(words)
+    assert read_tags(more).tracks == tracks
+
+
+def test_copies_that_tags_are_not_true_of_are_not_made(tagging, data_set, capsys):
+    text = (data_set / "tags.csv").read_text(encoding="utf-8")
+    write(data_set, text.replace("dull", "tempo:slow"))
+    with pytest.raises(UserError, match="time_stretch: changes what tags tell of tempo; leave it"):
+        data_augment.main(flags(tagging, augment_effects=["noise", "time_stretch"]))
+    some = dataclasses.replace(tagging, augment_path="more", augment_effects=[])
+    assert data_augment.main(flags(some)) == 0
+    kept = "Effects that keep the tags true: pitch_shift, noise, shift, percussive\n"
+    assert kept in capsys.readouterr().out
+    copies = {
+        name.split(".")[-3] for name in listed(HParams(dataset_path="more")) if ".1.wav" in name
+    }
+    assert copies == {"pitch_shift", "noise", "shift", "percussive"}
+
+
+def test_without_tagging_an_augmented_data_set_has_no_tags(tagging):
+    data_augment.main(flags(tagging, task="genre", augment_path="more", augment_effects=["noise"]))
+    with pytest.raises(UserError, match="data_augment.py with --task tagging that of an augmented"):
+        choose_classes(dataclasses.replace(tagging, dataset_path="more"))
 
 
 def test_the_tutorials_sentence():
