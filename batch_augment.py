@@ -2,7 +2,8 @@
 
 By how much is drawn from (seed, epoch), a value for each chunk, apart from applying it: batches may
 come in any order. (The samples of noise on waveforms are torch's next ones.) Arrays: x (batch,
-rows, bins), normalized; labels (batch,), or (batch, classes) once they are mixed.
+rows, bins), normalized; labels (batch,), or (batch, classes) once they are mixed, as those of tags
+always are.
 """
 
 import math
@@ -59,7 +60,7 @@ class Augmenter:
         self.hparams = hparams
         self.owner = owner
         self.mean, self.std = normalization
-        self.classes = len(hparams.genres)
+        self.classes = len(hparams.classes)
         self.drawn = {}
 
     def begin_epoch(self, epoch, device):
@@ -130,9 +131,10 @@ def inside(start, width, size):
 def mix(x, y, share, classes):
     """Mixup (Zhang et al., 2018): each chunk with the one before it in the batch, labels too.
 
-    Returns x and the labels as probabilities (batch, classes).
+    Returns x and the labels as probabilities (batch, classes), as which those of tags come.
     """
-    labels = one_hot(y, classes).to(x.dtype)
+    if y.ndim == 1:
+        y = one_hot(y, classes).to(x.dtype)
     weight = share[:, None]
     mixed = weight[:, :, None] * x + (1 - weight[:, :, None]) * x.roll(1, 0)
-    return mixed, weight * labels + (1 - weight) * labels.roll(1, 0)
+    return mixed, weight * y + (1 - weight) * y.roll(1, 0)

@@ -82,7 +82,8 @@ def make_run_folder(hparams):
 
 def forget_report(folder):
     """Delete the report of a run that goes on: it is of other weights."""
-    for name in ("report.json", "report.txt", "confusion_matrix.png", "learning_curves.png"):
+    pictures = ("confusion_matrix.png", "tag_scores.png", "learning_curves.png")
+    for name in ("report.json", "report.txt", *pictures):
         (folder / name).unlink(missing_ok=True)
 
 

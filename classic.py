@@ -217,6 +217,8 @@ def check_settings(hparams):
     """`hparams` with its genres and a model of this script; raises `UserError` for others."""
     if hparams.resume:
         raise UserError(f"--resume {hparams.resume}: only train_test.py resumes; leave it out")
+    if hparams.task == "tagging":
+        raise UserError("--task tagging: classic.py knows genres alone; train_test.py learns tags")
     if hparams.feature == "waveform":
         raise UserError(
             "--feature waveform: samples say nothing one by one; pass mfcc or log_mel, and extract "

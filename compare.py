@@ -78,7 +78,8 @@ def as_words(settings):
 def read_recipes(hparams, argv):
     """The `Recipe`s of `--recipes` by name, each with the other flags of `argv` over it.
 
-    Raises `UserError` where there is none, where two share a name, or for `--pair` of others.
+    Raises `UserError` where there is none, where two share a name or one is of tagging, and for
+    `--pair` of others.
     """
     given = given_flags(make_parser(hparams), hparams, argv)
     for name in given.keys() & {"resume", "run_path", "model"}:
@@ -89,6 +90,10 @@ def read_recipes(hparams, argv):
         if path.stem in recipes:
             raise UserError(f"--recipes names {path.stem} twice: their rows would share a name")
         settings = HParams().parse_argument([f"@{path}", *as_words(given)])
+        if settings.task == "tagging":
+            raise UserError(
+                f"{path.stem}: --task tagging has no accuracies to compare; leave it out"
+            )
         if settings.dataset_path != hparams.dataset_path:
             raise UserError(f"{path} names a data set: pass it by --dataset_path, to all recipes")
         recipes[path.stem] = Recipe(path, given, choose_genres(settings))

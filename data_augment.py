@@ -11,9 +11,14 @@ at its own sample rate, 16 bit. Every draw is made from the seed, the track's na
 the number of the copy, so that it depends neither on the other tracks nor on `--num_workers`.
 `augmentation.json` tells what every file was made of; what is there already is not made again.
 
+With `--task tagging` the new one has a `tags.csv` too, in which a copy has the tags of its track.
+Only effects that keep what the tags in use tell are then applied: none that changes the tempo of a
+track that is tagged `tempo:slow`, say.
+
 What an effect computes is in `effects.py`; here its parameters are drawn and its files written.
 """
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -34,9 +39,10 @@ from filelock import FileLock, Timeout
 from audio import average_channels, read_audio, remedy
 from effects import add_noise, change_speed, percussive, pitch_shift, shift, time_stretch
 from hparams import AUGMENT_EFFECTS, HParams, UserError, run_script
-from lists import LINE, SPLITS, choose_genres, load_lists, same_file
+from lists import LINE, SPLITS, load_lists, same_file
 from manifest import source_state, write_atomic, write_text
 from parallel import run_jobs
+from tags import choose_classes, format_tags, read_tags, split_tag
 
 RECORD = "augmentation.json"
 OWN_FILE = re.compile(r"augmentation\.\w+|\d+-\d+\.part")  # those of a kill too
@@ -95,6 +101,36 @@ EFFECTS = {
     "shift": Effect(draw_shift, shift),
     "percussive": Effect(draw_margin, percussive),
 }
+
+
+# The categories of tags that an effect makes untrue; the others are heard in a copy as before.
+CHANGED = {
+    "pitch_shift": {"key"},
+    "time_stretch": {"tempo"},
+    "speed": {"tempo", "key"},
+    "percussive": {"instrument", "vocal", "mode", "key"},
+}
+
+
+def choose_effects(hparams):
+    """`hparams` with the effects that keep the tags in use true, where the task is tagging.
+
+    Raises `UserError` where others are asked for.
+    """
+    if hparams.task != "tagging":
+        return hparams
+    told = {split_tag(tag)[0].lower() for tag in hparams.tags}
+    kept = [effect for effect in AUGMENT_EFFECTS if not told & CHANGED.get(effect, set())]
+    for effect in hparams.augment_effects:
+        if effect not in kept:
+            changed = ", ".join(sorted(told & CHANGED[effect]))
+            raise UserError(
+                f"--augment_effects {effect}: changes what tags tell of {changed}; leave it out, "
+                "or name the tags to learn by --tags"
+            )
+    if not hparams.augment_effects and len(kept) < len(AUGMENT_EFFECTS):
+        print(f"Effects that keep the tags true: {', '.join(kept)}")
+    return dataclasses.replace(hparams, augment_effects=hparams.augment_effects or kept)
 
 
 def draw_parameters(name, effect, number, seed):
@@ -244,8 +280,8 @@ def clear(folder, old, files):
 
     The lists go first: as long as they are missing, nobody takes the data set for whole.
     """
-    for split in SPLITS:
-        (folder / f"{split}_list.txt").unlink(missing_ok=True)
+    for name in (*(f"{split}_list.txt" for split in SPLITS), "tags.csv"):
+        (folder / name).unlink(missing_ok=True)
     for name, made in old.items():
         if files.get(name) != made:
             (folder / name).unlink(missing_ok=True)
@@ -270,24 +306,32 @@ def make_missing(folder, files, hparams):
     return broken
 
 
-def list_texts(folder, lists, files):
-    """The lists of the new data set by path: the old ones, and in train the copies there are."""
+def list_texts(folder, lists, files, hparams):
+    """The lists of the new data set by path: the old ones, and in train the copies there are.
+
+    Of tagging also the tags of all the tracks that these name, those of a copy its source's.
+    """
     copies = [name for name, made in files.items() if made["effect"] and (folder / name).is_file()]
     named = {**lists, "train": lists["train"] + copies}
-    return {
+    texts = {
         folder / f"{split}_list.txt": "".join(f"{name}\n" for name in named[split])
         for split in SPLITS
     }
+    if hparams.task == "tagging":
+        tracks, used = read_tags(hparams).tracks, set(hparams.tags)
+        sources = {name: files[name]["source"] for names in named.values() for name in names}
+        tags = {name: sorted(used & tracks.get(of, set())) for name, of in sources.items()}
+        texts[folder / "tags.csv"] = format_tags(tags)
+    return texts
 
 
-def is_done(folder, lists, old, files):
+def is_done(folder, texts, old, files):
     """Whether all that is planned is there, as it is planned, and the lists name it."""
     return (
         old == files
         and all((folder / name).is_file() for name in files)
         and all(
-            path.is_file() and path.read_bytes() == text.encode()
-            for path, text in list_texts(folder, lists, files).items()
+            path.is_file() and path.read_bytes() == text.encode() for path, text in texts.items()
         )
     )
 
@@ -295,7 +339,7 @@ def is_done(folder, lists, old, files):
 def augment(folder, lists, hparams):
     """Bring the data set in a folder up to date; returns what is broken, a line each."""
     old, files = read_record(folder, hparams), plan(lists, hparams)
-    if is_done(folder, lists, old, files):
+    if is_done(folder, list_texts(folder, lists, files, hparams), old, files):
         print(f"nothing to augment: all copies are at {folder}")
         return []
     clear(folder, old, files)
@@ -303,10 +347,9 @@ def augment(folder, lists, hparams):
     record = {"dataset": hparams.data_name(), "files": files}
     write_text(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False))
     broken = make_missing(folder, files, hparams)
-    texts = list_texts(folder, lists, files)
-    for path, text in texts.items():
+    for path, text in list_texts(folder, lists, files, hparams).items():
         write_text(path, text)
-        print(f"{path}: {len(text.splitlines())} tracks")
+        print(f"{path}: {len(text.splitlines())} lines")
     return broken
 
 
@@ -314,7 +357,7 @@ def main(argv=None):
     """Make the augmented data set; the status is 1 where a track is broken."""
     hparams = HParams().parse_argument(argv)
     print("Augmenting")
-    hparams = choose_genres(hparams)
+    hparams = choose_effects(choose_classes(hparams))
     folder = hparams.augment_folder()
     check_folder(folder, hparams)
     folder.mkdir(parents=True, exist_ok=True)

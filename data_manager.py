@@ -19,25 +19,29 @@ from torch.utils.data import DataLoader, Dataset
 
 from batch_augment import Augmenter
 from hparams import UserError, in_group
-from lists import SPLITS, choose_genres, genre_of, load_lists, named_genres
+from lists import SPLITS, genre_of, load_lists, named_genres
 from manifest import feature_file, is_current, read_manifest
 from parallel import run_jobs
+from tags import choose_classes, read_tags
 
 EVALUATED = 2  # training batches in one, on a GPU: no gradients are kept
 
 
 class Track(NamedTuple):
-    """One track of a split: what its list and the manifest say of it."""
+    """One track of a split: what its list, its tags and the manifest say of it.
+
+    The label is the index of its genre, or where the task is tagging a 0 or 1 for each tag.
+    """
 
     name: str
-    label: int
+    label: int | tuple
     path: object
     chunks: int
     entry: dict
 
 
 class GTZANDataset(Dataset):
-    """Chunks and their labels: x (chunks, frames, bins), y (chunks,).
+    """Chunks and their labels: x (chunks, frames, bins), y (chunks,) or, of tags, (chunks, tags).
 
     An index is a list of numbers, a whole batch (or one number, but for augmented chunks); x is a
     tensor or `StoredChunks`. `tracks` (chunks,) tells which of `names` each chunk was cut from,
@@ -156,6 +160,14 @@ def get_label(file_name, hparams):
     return hparams.genres.index(genre)
 
 
+def find_labels(names, hparams):
+    """The labels of listed tracks: of each its genre's index, or a 0 or 1 for each tag."""
+    if hparams.task != "tagging":
+        return [get_label(name, hparams) for name in names]
+    tracks = read_tags(hparams).tracks
+    return [tuple(int(tag in tracks.get(name, ())) for tag in hparams.tags) for name in names]
+
+
 def counted_chunks(frames, stored, hparams):
     """How many of a track's `stored` chunks count, for `frames` real frames."""
     chunk = hparams.chunk_length
@@ -170,8 +182,8 @@ def list_tracks(set_name, hparams):
     """
     if set_name not in SPLITS:
         raise UserError(f"{set_name!r} is no split: it must be one of {', '.join(SPLITS)}")
-    if not hparams.genres:
-        hparams = choose_genres(hparams)
+    if not hparams.classes:
+        hparams = choose_classes(hparams)
     manifest = check_manifest(hparams)
     skipped = set(manifest["skipped"])
     names = load_lists(hparams)[set_name]
@@ -180,7 +192,10 @@ def list_tracks(set_name, hparams):
         raise UserError(
             f"every track of the {set_name} split was skipped: repair some or list others"
         )
-    return [make_track(set_name, name, manifest["tracks"], hparams) for name in names]
+    return [
+        make_track(set_name, name, label, manifest["tracks"], hparams)
+        for name, label in zip(names, find_labels(names, hparams))
+    ]
 
 
 def check_manifest(hparams):
@@ -207,7 +222,7 @@ def extraction_command(hparams):
     return hparams.command("feature_extraction.py", "data", "feature")
 
 
-def make_track(set_name, name, entries, hparams):
+def make_track(set_name, name, label, entries, hparams):
     """The `Track` of a listed file. Raises `UserError` where it has no up-to-date features."""
     key = feature_file(set_name, name)
     entry = entries.get(key)
@@ -219,7 +234,7 @@ def make_track(set_name, name, entries, hparams):
     stored = math.ceil(entry["frames"] / hparams.chunk_length)
     chunks = counted_chunks(entry["frames"], stored, hparams)
     path = hparams.feature_folder() / key
-    return Track(name, get_label(name, hparams), path, chunks, entry)
+    return Track(name, label, path, chunks, entry)
 
 
 def read_chunks(track, hparams):
@@ -259,9 +274,9 @@ def damaged(track, reason):
 
 
 def load_dataset(set_name, hparams):
-    """The chunks of a split, not normalized, as taught: x (chunks, frames, bins), y (chunks,)."""
-    if not hparams.genres:
-        hparams = choose_genres(hparams)
+    """The chunks of a split, not normalized, as taught: x (chunks, frames, bins), y as `labels`."""
+    if not hparams.classes:
+        hparams = choose_classes(hparams)
     tracks = list_tracks(set_name, hparams)
     return load_chunks(tracks, (0.0, 1.0), hparams), labels(tracks)
 
@@ -284,8 +299,11 @@ def load_chunks(tracks, normalization, hparams):
 
 
 def labels(tracks):
-    """The label of each chunk of tracks: int64 (chunks,)."""
-    return np.repeat([track.label for track in tracks], [track.chunks for track in tracks])
+    """The label of each chunk of tracks: int64 (chunks,), or of tags float32 (chunks, tags)."""
+    each = np.array([track.label for track in tracks])
+    if each.ndim == 2:
+        each = each.astype(np.float32)
+    return np.repeat(each, [track.chunks for track in tracks], axis=0)
 
 
 def owners(tracks):
@@ -308,11 +326,11 @@ def fit_normalizer(tracks):
 def get_dataloader(hparams):
     """Loaders of the train, valid and test split, normalized by the train split alone.
 
-    A batch is x float32 (batch, frames, bins), y int64 (batch,). Train batches are shuffled by
-    `hparams.seed`; the order of the others is that of the lists.
+    A batch is x float32 (batch, frames, bins), y int64 (batch,), or of tags float32 (batch, tags).
+    Train batches are shuffled by `hparams.seed`; the order of the others is that of the lists.
     """
-    if not hparams.genres:
-        hparams = choose_genres(hparams)
+    if not hparams.classes:
+        hparams = choose_classes(hparams)
     splits = list_splits(hparams)
     normalization = fit_normalizer(splits["train"])
     seeds = {"train": hparams.seed}
@@ -329,7 +347,7 @@ def list_splits(hparams):
     """
     splits = {set_name: list_tracks(set_name, hparams) for set_name in SPLITS}
     check_duplicates(splits)
-    if len({track.label for track in splits["train"]}) < 2:
+    if hparams.task == "genre" and len({track.label for track in splits["train"]}) < 2:
         raise UserError("the train split has one genre: a classifier needs two; list another")
     return splits
 

@@ -57,6 +57,11 @@ class HParams:
     )
     skip_broken: bool = setting(False, "data", "leave tracks out that cannot be read")
 
+    task: str = setting("genre", "task", "genre: one a track; or tagging: the tags of tags.csv")
+    tags: list[str] = setting(
+        [], "task", "tags to learn, of --task tagging (unset: all that tags.csv names)"
+    )
+
     feature: str = setting(
         "log_mel", "feature", "log_mel, linear_stft, mfcc, cqt or waveform", metavar="KIND"
     )
@@ -103,8 +108,12 @@ class HParams:
         "training",
         "none, plateau (halved after 5 epochs without a better validation loss) or onecycle",
     )
-    label_smoothing: float = setting(0.0, "training", "share of a label given to all classes")
-    class_weights: bool = setting(False, "training", "weigh rare genres as much as common ones")
+    label_smoothing: float = setting(
+        0.0, "training", "share of a label given to all classes; of a tag, to having it or not"
+    )
+    class_weights: bool = setting(
+        False, "training", "weigh rare genres as much as common ones; having a tag as not having it"
+    )
     patience: int = setting(
         0, "training", "epochs without a better validation loss before stopping (0: never)"
     )
@@ -232,6 +241,11 @@ class HParams:
         yield "seed", self.seed < 2**32, "must be below 2**32 (4294967296)"
         once = len(set(self.genres)) == len(self.genres)
         yield "genres", once, "names one twice; name each once"
+        yield "task", self.task in ("genre", "tagging"), "must be genre or tagging"
+        meant = not self.tags or self.task == "tagging"
+        yield "tags", meant, "are for tagging: pass --task tagging too"
+        once = len(set(self.tags)) == len(self.tags)
+        yield "tags", once, "names one twice; name each once"
         yield "precision", self.precision in ("fp32", "bf16"), "must be fp32 or bf16"
         known = re.fullmatch(r"\d+|cpu|cuda|cuda:\d+|mps", str(self.device), re.ASCII)
         yield "device", known, "must be 0 (CPU), 1 (first GPU), 2 ..., or cpu, cuda, cuda:1, mps"
@@ -251,6 +265,11 @@ class HParams:
             if f.name in values and not isinstance(values[f.name], kind):
                 raise UserError(f"{f.name} {values[f.name]!r}: is no {f.type}")
         return cls(**values)
+
+    @property
+    def classes(self):
+        """What a model has an output for: the tags where the task is tagging, else the genres."""
+        return self.tags if self.task == "tagging" else self.genres
 
     @property
     def num_bins(self):

@@ -89,14 +89,18 @@ def choose_genres(hparams):
     """`hparams` with its genres filled in: those given, else all that the lists name, sorted.
 
     Raises `UserError` for a genre of which the train list has no track, or a split without tracks.
+    Of tagging, folders are no labels: there a genre that any list names will do.
     """
     every = load_lists(dataclasses.replace(hparams, genres=[]))
-    present = sorted({genre_of(name) for name in every["train"]})
+    splits, where = ("train",), "train_list.txt"
+    if hparams.task == "tagging":
+        splits, where = SPLITS, "*_list.txt"
+    present = sorted({genre_of(name) for split in splits for name in every[split]})
     genres = hparams.genres or named_genres(hparams)
     without = [genre for genre in genres if genre not in present]
     if without:
         raise UserError(
-            f"no track of {', '.join(without)} in {hparams.dataset_path}/train_list.txt: "
+            f"no track of {', '.join(without)} in {hparams.dataset_path}/{where}: "
             f"it has {', '.join(present)}; pass --genres with some of these"
         )
     chosen = dataclasses.replace(hparams, genres=genres)

@@ -1,12 +1,25 @@
-"""Scores of a test: chunks averaged to tracks, accuracies, interval, confusion matrix.
+"""Scores of a test: chunks averaged to tracks, accuracies and AUCs, intervals, confusion matrix.
 
-Conventions: probabilities (chunks, classes), rows summing to 1; labels int64; the unit of scores is
-the track. A track's probabilities are the mean of its chunks'.
+Conventions: probabilities (chunks, classes), rows summing to 1, and int64 labels (chunks,); of tags
+probabilities and labels (chunks, tags). The unit of scores is the track: its probabilities are the
+mean of its chunks'.
 """
 
 import numpy as np
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import (
+    average_precision_score,
+    confusion_matrix,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
+
+RESAMPLES = 1000  # of the test tracks, for the interval of a mean AUC
+
+
+def to_probabilities(logits, task):
+    """Logits (chunks, classes), a tensor, as probabilities: of one of all genres, of each tag."""
+    return logits.sigmoid() if task == "tagging" else logits.softmax(1)
 
 
 def average_by_track(values, tracks):
@@ -66,4 +79,94 @@ def list_predictions(probabilities, labels, tracks, names, genres):
             "probabilities": dict(zip(genres, row.tolist())),
         }
         for name, label, row in zip(names, track_labels, average_by_track(probabilities, tracks))
+    ]
+
+
+def find_one_sided(labels, tags):
+    """Tags that labels (tracks, tags) cannot score, and why: {tag: "no track has it"}."""
+    shares = labels.mean(axis=0)
+    why = {0: "no track has it", 1: "every track has it"}
+    return {tag: why[share] for tag, share in zip(tags, shares) if share in why}
+
+
+def score_tags(probabilities, labels, tracks, tags):
+    """Scores of chunk probabilities of tags (chunks, tags) for labels alike and owners (chunks,).
+
+    Returns a dict of plain values: `chunk_accuracy`, the share of decisions at 0.5 that are right;
+    `per_tag`, each tag's ROC-AUC, PR-AUC (average precision) and number of tracks that have it;
+    `roc_auc` and `pr_auc`, the means of those (None if there are none), with `roc_auc_interval`;
+    `num_tracks`. Tags that no track has, or every one, are left out.
+    """
+    right = (probabilities > 0.5) == (labels > 0.5)
+    labels, probabilities = (average_by_track(each, tracks) for each in (labels, probabilities))
+    one_sided = find_one_sided(labels, tags)
+    scored = [i for i, tag in enumerate(tags) if tag not in one_sided]
+    labels, probabilities = labels[:, scored] > 0.5, probabilities[:, scored]
+    per_tag = [score_tag(*columns) for columns in zip(labels.T, probabilities.T)]
+    means = {
+        name: float(np.mean([row[name] for row in per_tag])) if per_tag else None
+        for name in ("roc_auc", "pr_auc")
+    }
+    return {
+        "chunk_accuracy": float(right.mean()),
+        **means,
+        "roc_auc_interval": bootstrap_interval(labels, probabilities) if per_tag else None,
+        "num_tracks": len(labels),
+        "per_tag": {tags[i]: row for i, row in zip(scored, per_tag)},
+    }
+
+
+def score_tag(labels, probabilities):
+    """The scores of one tag: labels, bool, and probabilities (tracks,)."""
+    return {
+        "roc_auc": float(roc_auc_score(labels, probabilities)),
+        "pr_auc": float(average_precision_score(labels, probabilities)),
+        "tracks": int(labels.sum()),
+    }
+
+
+def bootstrap_interval(labels, probabilities, seed=0):
+    """95 % interval of the mean ROC-AUC of tags, by resampling tracks (Efron, 1979): two numbers.
+
+    Labels, bool, and probabilities (tracks, tags). A resample in which no track has a tag, or every
+    one, leaves that tag out of its mean.
+    """
+    rng, count = np.random.default_rng(seed), len(labels)
+    means = []
+    for _ in range(10):  # all at once would take gigabytes for some ten thousand tracks
+        times = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES // 10)
+        aucs = [resampled_auc(*columns, times) for columns in zip(labels.T, probabilities.T)]
+        known = ~np.all(np.isnan(aucs), axis=0)
+        means.append(np.nanmean(np.array(aucs)[:, known], axis=0))
+    return np.percentile(np.concatenate(means), (2.5, 97.5)).tolist()
+
+
+def resampled_auc(labels, probabilities, times):
+    """ROC-AUC of a tag in resamples that hold each track so many `times`: (resamples, tracks).
+
+    The share of pairs, of a track with the tag and one without, in which the first has the higher
+    probability, equal ones counting half: (resamples,), NaN where there is no pair.
+    """
+    order = np.argsort(probabilities)
+    starts = np.flatnonzero(np.diff(probabilities[order], prepend=-1))  # of equal probabilities
+    times, labels = times[:, order], labels[order]
+    having = np.add.reduceat(times * labels, starts, axis=1)
+    lacking = np.add.reduceat(times * ~labels, starts, axis=1)
+    below = np.cumsum(lacking, axis=1) - lacking / 2
+    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN promised
+        return (having * below).sum(axis=1) / (having.sum(axis=1) * lacking.sum(axis=1))
+
+
+def list_tag_predictions(probabilities, labels, tracks, names, tags):
+    """Per track its name, tags and probabilities; chunks as `score_tags` takes them."""
+    track_labels = average_by_track(labels, tracks) > 0.5
+    return [
+        {
+            "track": name,
+            "tags": [tag for tag, has in zip(tags, row_labels) if has],
+            "probabilities": dict(zip(tags, row.tolist())),
+        }
+        for name, row_labels, row in zip(
+            names, track_labels, average_by_track(probabilities, tracks)
+        )
     ]

@@ -2,7 +2,7 @@
 
 A model takes the settings in its constructor and a batch (batch, frames, bins) in `forward`, which
 returns logits (batch, classes), never softmaxed. `embed` returns what the last layer sees. It reads
-`hparams.num_bins` (bins), `hparams.chunk_length` (frames) and `hparams.genres` (classes).
+`hparams.num_bins` (bins), `hparams.chunk_length` (frames) and `hparams.classes` (genres or tags).
 """
 
 import difflib
@@ -60,7 +60,7 @@ class Baseline(nn.Module):
         self.conv1 = conv_block(32, 32, 8, pools[1])
         self.conv2 = conv_block(32, 64, 4, pools[2])
         self.linear = nn.Sequential(
-            nn.Linear(64 * frames, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, len(hparams.genres))
+            nn.Linear(64 * frames, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, len(hparams.classes))
         )
         self.apply(init_weights)
 
@@ -93,7 +93,7 @@ class FCN4(nn.Module):
         self.conv2 = conv_block_2d(384, 768, (3, 8))
         self.conv3 = conv_block_2d(768, 2048, rest)
         self.dropout = nn.Dropout()
-        self.linear = nn.Linear(2048, len(hparams.genres))
+        self.linear = nn.Linear(2048, len(hparams.classes))
         self.apply(init_weights)
 
     def embed(self, x):
@@ -135,7 +135,7 @@ class SampleCNN(nn.Module):
             conv_block(512, 512, 1),  # (batch, 512, 1)
         )
         self.dropout = nn.Dropout()
-        self.linear = nn.Linear(512, len(hparams.genres))
+        self.linear = nn.Linear(512, len(hparams.classes))
         self.apply(init_weights)
 
     def embed(self, x):
@@ -164,7 +164,7 @@ class Compact1D(nn.Module):
             *(conv_block(a, b, 3, 2, padding=1) for a, b in itertools.pairwise(widths))
         )
         self.dropout = nn.Dropout(0.3)
-        self.linear = nn.Linear(512, len(hparams.genres))
+        self.linear = nn.Linear(512, len(hparams.classes))
         self.apply(init_weights)
 
     def embed(self, x):
@@ -192,7 +192,7 @@ class Compact2D(nn.Module):
         widths = (1, 32, 64, 128, 192)
         self.conv = nn.Sequential(*(conv_block_2d(a, b, 2) for a, b in itertools.pairwise(widths)))
         self.dropout = nn.Dropout(0.3)
-        self.linear = nn.Linear(384, len(hparams.genres))
+        self.linear = nn.Linear(384, len(hparams.classes))
         self.apply(init_weights)
 
     def embed(self, x):

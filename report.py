@@ -26,14 +26,46 @@ def format_report(report):
             f"{genre:{width}}  {row['precision']:9.2f}  {row['recall']:6.2f}  {row['f1']:4.2f}"
             f"  {row['tracks']:6d}"
         )
-    if sum(report["skipped"].values()):
-        lost = ", ".join(f"{split} {count}" for split, count in report["skipped"].items())
-        lines += ["", f"Tracks left out as broken: {lost}"]
+    lines += skipped_lines(report)
     lines += ["", "Confusion matrix (tracks; row: true genre, column: number of the predicted)"]
     lines.append(" " * width + "".join(f"{i:5d}" for i in range(1, len(numbered) + 1)))
     for genre, row in zip(numbered, report["confusion_matrix"]):
         lines.append(f"{genre:{width}}" + "".join(f"{count or '.':>5}" for count in row))
     return "\n".join(lines)
+
+
+def skipped_lines(report):
+    """What the text says of broken tracks: lines, none where none was left out."""
+    if not sum(report["skipped"].values()):
+        return []
+    lost = ", ".join(f"{split} {count}" for split, count in report["skipped"].items())
+    return ["", f"Tracks left out as broken: {lost}"]
+
+
+def format_tag_report(report):
+    """ROC-AUC, PR-AUC and number of tracks of each tag, and those left out of splits, as text."""
+    width = max(map(len, ["tag", *report["per_tag"]]))
+    lines = [f"{'tag':{width}}  ROC-AUC  PR-AUC  tracks"]
+    for tag, row in report["per_tag"].items():
+        scores = f"{row['roc_auc']:7.2f}  {row['pr_auc']:6.2f}  {row['tracks']:6d}"
+        lines.append(f"{tag:{width}}  {scores}")
+    lines += skipped_lines(report)
+    for split, found in report["left_out"].items():
+        if found:
+            shown = ", ".join(f"{tag} ({why})" for tag, why in found.items())
+            lines += ["", f"Left out of {split}: {shown}"]
+    return "\n".join(lines)
+
+
+def format_tag_result(report):
+    """The mean ROC-AUC of the tags with its 95 % interval, and the mean PR-AUC."""
+    low, high = report["roc_auc_interval"]
+    return (
+        f"Test ROC-AUC: {report['roc_auc']:.4f} (mean of {len(report['per_tag'])} tags, 95% "
+        f"interval {low:.4f} to {high:.4f}; {report['num_tracks']} tracks, "
+        f"weights of epoch {report['best_epoch']})\n"
+        f"Test PR-AUC: {report['pr_auc']:.4f}"
+    )
 
 
 def format_result(report):
@@ -59,14 +91,20 @@ def write_report(folder, report, history=None):
 
     `history` has the rows of `history.csv`, where training went by epochs.
     """
-    text = f"{format_result(report)}\n\n{format_report(report)}\n"
+    tagging = "per_tag" in report
+    formats = (format_tag_result, format_tag_report) if tagging else (format_result, format_report)
+    text = "\n\n".join(part(report) for part in formats) + "\n"
     write_text(folder / "report.txt", text)
     write_text(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
-    matrix, genres = np.array(report["confusion_matrix"]), list(report["per_genre"])
-    save_picture(folder / "confusion_matrix.png", plot_confusion_matrix, matrix, genres)
+    if tagging:
+        save_picture(folder / "tag_scores.png", plot_tag_scores, report)
+    else:
+        matrix, genres = np.array(report["confusion_matrix"]), list(report["per_genre"])
+        save_picture(folder / "confusion_matrix.png", plot_confusion_matrix, matrix, genres)
     if history:
-        best = report["best_epoch"]
-        save_picture(folder / "learning_curves.png", plot_learning_curves, history, best)
+        label = "share of tags right, by chunk" if tagging else "chunk accuracy"
+        curves = history, report["best_epoch"], label
+        save_picture(folder / "learning_curves.png", plot_learning_curves, *curves)
     return text
 
 
@@ -102,12 +140,33 @@ def plot_confusion_matrix(matrix, genres):
     return figure
 
 
-def plot_learning_curves(history, best):
+def plot_tag_scores(report):
+    """A figure of each tag's ROC-AUC and PR-AUC, the best on top, beside what chance gives."""
+    rows = sorted(report["per_tag"].items(), key=lambda item: item[1]["roc_auc"])
+    tags, scores = zip(*rows)
+    shares = [row["tracks"] / report["num_tracks"] for row in scores]
+    size = min(400, 0.24 * len(tags) + 1.6)  # of more than a thousand tags no picture is legible
+    figure, axes = plt.subplots(1, 2, figsize=(10, size), sharey=True, layout="constrained")
+    for ax, key, name, chance in zip(
+        axes, ("roc_auc", "pr_auc"), ("ROC-AUC", "PR-AUC"), ([0.5] * len(tags), shares)
+    ):
+        ax.barh(range(len(tags)), [row[key] for row in scores], color="#0072B2", height=0.7)
+        ax.plot(chance, range(len(tags)), "D", color="#E69F00", markeredgecolor="black", ms=5)
+        ax.set(xlabel=f"{name} (diamond: by chance)", xlim=(0, 1), ylim=(-0.6, len(tags) - 0.4))
+        ax.set_title(f"mean of {len(tags)} tags: {report[key]:.3f}")
+        ax.grid(axis="x", alpha=0.3)
+    labels = [f"{tag} ({row['tracks']})" for tag, row in rows]
+    axes[0].set_yticks(range(len(tags)), labels)
+    axes[0].set_ylabel(f"tag (how many of {report['num_tracks']} test tracks have it)")
+    return figure
+
+
+def plot_learning_curves(history, best, accuracy="chunk accuracy"):
     """A figure of loss and accuracy by epoch, from rows of `history.csv`; `best` is marked."""
     epochs = [row["epoch"] for row in history]
     marker = "." if len(epochs) < 20 else None
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for ax, key, label in zip(axes, ("loss", "acc"), ("loss (nats)", "chunk accuracy")):
+    for ax, key, label in zip(axes, ("loss", "acc"), ("loss (nats)", accuracy)):
         for split, style in (("train", "-"), ("valid", "--")):
             values = [row[f"{split}_{key}"] for row in history]
             ax.plot(epochs, values, style, marker=marker, label=split)

@@ -2,6 +2,7 @@
 
     python train_test.py --dataset_path dataset/demo
     python train_test.py --dataset_path dataset/demo --model Baseline --seed 1
+    python train_test.py --dataset_path dataset/demo --task tagging
 
 The weights of the epoch with the lowest validation loss are tested, once, at the end. Everything
 about the run is in its folder, and `--resume` goes on with one that was interrupted.
@@ -32,9 +33,18 @@ from checkpoint import (
 from data_manager import count_skipped, get_dataloader, keep_on
 from device import device_name, find_device
 from hparams import HParams, UserError, run_script
-from lists import choose_genres
-from metrics import list_predictions, score
+from lists import SPLITS
+from metrics import (
+    average_by_track,
+    find_one_sided,
+    list_predictions,
+    list_tag_predictions,
+    score,
+    score_tags,
+    to_probabilities,
+)
 from model import UnknownModel, WrongInput, build_model
+from tags import choose_classes
 
 FEW_STEPS = 5
 # when a run is resumed
@@ -51,18 +61,18 @@ def set_seed(seed):
 
 
 class Runner:
-    """A model, its loss and optimizer on a device; trains and evaluates over loaders."""
+    """A model, its loss and optimizer on a device; trains and evaluates over loaders.
+
+    `loss` is that of evaluation; `criterion`, of training, is the same as the settings change it.
+    """
 
     def __init__(self, hparams, train_loader=()):
         self.device = find_device(hparams.device)
         self.model = make_model(hparams).to(self.device)
         self.bf16 = hparams.precision == "bf16"
-        weight = None
-        if hparams.class_weights:
-            weight = class_weights(train_loader.dataset.y, len(hparams.genres))
-        self.criterion = torch.nn.CrossEntropyLoss(
-            weight, label_smoothing=hparams.label_smoothing
-        ).to(self.device)
+        self.task = hparams.task
+        self.loss = LOSSES[self.task]
+        self.criterion = make_criterion(train_loader, hparams).to(self.device)
         self.optimizer = make_optimizer(self.model, hparams)
         self.schedule = hparams.lr_schedule
         self.scheduler = make_scheduler(self.optimizer, len(train_loader), hparams)
@@ -72,8 +82,14 @@ class Runner:
         self.seconds = 0.0  # of training, those before it was resumed too
 
     def accuracy(self, source, target):
-        """Share of logits (batch, classes) whose largest is the label (batch,): a 0-d tensor."""
-        return (source.argmax(1) == target).float().mean()
+        """Share of logits (batch, classes) whose largest is the label (batch,): a 0-d tensor.
+
+        Of tags the share of logits (batch, tags) on the label's side of 0, of probability 0.5.
+        """
+        if self.task == "tagging":
+            return ((source > 0) == (target > 0.5)).float().mean()
+        label = target if target.ndim == 1 else target.argmax(1)  # mixed ones: the larger share
+        return (source.argmax(1) == label).float().mean()
 
     def logits(self, x):
         """The model's logits of a batch: float32, computed with the precision chosen."""
@@ -86,7 +102,7 @@ class Runner:
             raise ValueError(f"mode {mode!r} must be 'train' or 'eval'")
         training = mode == "train"
         self.model.train(training)
-        criterion = self.criterion if training else torch.nn.functional.cross_entropy
+        criterion = self.criterion if training else self.loss
         totals = torch.zeros(2, device=self.device)
         with torch.inference_mode(not training):
             for x, y in dataloader:
@@ -94,8 +110,7 @@ class Runner:
                 loss = criterion(prediction, y)
                 if training:
                     self.step(loss)
-                label = y if y.ndim == 1 else y.argmax(1)  # mixed ones: the larger share
-                both = torch.stack([loss.detach(), self.accuracy(prediction.detach(), label)])
+                both = torch.stack([loss.detach(), self.accuracy(prediction.detach(), y)])
                 totals += len(y) * both
         loss, accuracy = (totals / len(dataloader.dataset)).tolist()
         return loss, accuracy
@@ -113,7 +128,7 @@ class Runner:
         """Probabilities of every chunk of a loader, in its order: float32 (chunks, classes)."""
         self.model.eval()
         logits = [self.logits(x) for x, _ in dataloader]
-        return torch.cat(logits).softmax(1).cpu().numpy()
+        return to_probabilities(torch.cat(logits), self.task).cpu().numpy()
 
     def early_stop(self, loss, epoch):
         """Take note of a validation loss; whether `patience` epochs have gone without a lower one.
@@ -129,6 +144,40 @@ class Runner:
     def is_stale(self, epoch):
         """Whether `patience` epochs have gone by without a lower validation loss, after `epoch`."""
         return 0 < self.patience <= epoch - self.best_epoch
+
+
+LOSSES = {  # by task: of logits and labels
+    "genre": torch.nn.functional.cross_entropy,
+    "tagging": torch.nn.functional.binary_cross_entropy_with_logits,
+}
+
+
+class TagLoss(torch.nn.BCEWithLogitsLoss):
+    """BCEWithLogitsLoss, with the share `smoothing` of each label given to either answer alike."""
+
+    def __init__(self, pos_weight, smoothing):
+        super().__init__(pos_weight=pos_weight)
+        self.smoothing = smoothing
+
+    def forward(self, source, target):
+        return super().forward(source, target + self.smoothing * (0.5 - target))
+
+
+def make_criterion(train_loader, hparams):
+    """The loss of training, of the labels of its loader and as the settings name it."""
+    tagging, weight = hparams.task == "tagging", None
+    if hparams.class_weights:
+        y = train_loader.dataset.y
+        weight = tag_weights(y) if tagging else class_weights(y, len(hparams.genres))
+    if tagging:
+        return TagLoss(weight, hparams.label_smoothing)
+    return torch.nn.CrossEntropyLoss(weight, label_smoothing=hparams.label_smoothing)
+
+
+def tag_weights(labels):
+    """Weights (tags,) by which, of labels (chunks, tags), having a tag counts as not having it."""
+    having = labels.sum(0)
+    return (len(labels) - having).clamp(min=1) / having.clamp(min=1)  # all may have it, or none
 
 
 def class_weights(labels, classes):
@@ -168,11 +217,11 @@ def make_model(hparams):
     except (UnknownModel, WrongInput) as error:
         raise UserError(f"--model {hparams.model}: {error}") from error
     logits = try_model(model.eval(), torch.zeros(2, hparams.chunk_length, hparams.num_bins))
-    expected, shape = (2, len(hparams.genres)), getattr(logits, "shape", type(logits).__name__)
+    expected, shape = (2, len(hparams.classes)), getattr(logits, "shape", type(logits).__name__)
     if shape != expected:
         raise UserError(
             f"--model {hparams.model}: a batch of 2 chunks gives {shape}, "
-            f"it must give logits {expected}, one a genre"
+            f"it must give logits {expected}, one for each of hparams.classes"
         )
     if not count_parameters(model):
         raise UserError(f"--model {hparams.model}: has no parameters to train")
@@ -318,7 +367,7 @@ def restore(runner, loaders, folder):
     try:
         if last["data"] != [loader.dataset.digest for loader in loaders]:
             raise UserError(
-                f"the tracks or features are not those that the run {folder} began with: "
+                f"the tracks, tags or features are not those that the run {folder} began with: "
                 "restore them, or start a new run without --resume"
             )
         runner.optimizer.load_state_dict(last["optimizer"])
@@ -342,19 +391,47 @@ def restore(runner, loaders, folder):
 
 
 def test(runner, valid_loader, test_loader, folder, hparams):
-    """Test the weights of `best.pt`; returns the report, with their accuracies on valid too."""
+    """Test the weights of `best.pt`; returns the report, with their scores on valid too."""
     load_weights(runner.model, folder / "best.pt")
-    valid = score(*chunk_predictions(runner, valid_loader), hparams.genres)
+    score_chunks, list_tracks, names = SCORES[hparams.task]
+    valid = score_chunks(*chunk_predictions(runner, valid_loader), hparams.classes)
     chunks = chunk_predictions(runner, test_loader)
-    return score(*chunks, hparams.genres) | {
-        "valid": {name: valid[name] for name in ("chunk_accuracy", "track_accuracy")},
+    return score_chunks(*chunks, hparams.classes) | {
+        "valid": {name: valid[name] for name in names},
         "best_epoch": runner.best_epoch,
         "parameters": count_parameters(runner.model),
         "minutes": runner.seconds / 60,
         "device": device_name(str(runner.device)),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "tracks": list_predictions(*chunks, test_loader.dataset.names, hparams.genres),
+        "tracks": list_tracks(*chunks, test_loader.dataset.names, hparams.classes),
     }
+
+
+SCORES = {  # by task: the scores of a split, the list of its tracks, and what is told of valid
+    "genre": (score, list_predictions, ("chunk_accuracy", "track_accuracy")),
+    "tagging": (score_tags, list_tag_predictions, ("chunk_accuracy", "roc_auc", "pr_auc")),
+}
+
+
+def check_tags(loaders, hparams):
+    """Say which tags a split has to leave out; returns them, {split: {tag: why}}.
+
+    Raises `UserError` where that is all of them in the test split.
+    """
+    print(f"Tags: {len(hparams.tags)}")
+    left_out = {}
+    for split, loader in zip(SPLITS, loaders):
+        labels = average_by_track(loader.dataset.y.cpu().numpy(), loader.dataset.tracks)
+        left_out[split] = find_one_sided(labels, hparams.tags)
+        if found := left_out[split]:
+            shown = ", ".join(f"{tag} ({why})" for tag, why in found.items())
+            print(f"*** {split} leaves out {shown}")
+    if len(left_out["test"]) == len(hparams.tags):
+        raise UserError(
+            "no tag could be scored: every test track has it, or none; "
+            "pass other --tags, or add tracks to test_list.txt"
+        )
+    return left_out
 
 
 def chunk_predictions(runner, loader):
@@ -385,7 +462,7 @@ def main(argv=None):
     hparams, folder = HParams().parse_argument(argv), None
     if hparams.resume:
         folder, hparams = resumed(hparams, argv)
-    hparams = choose_genres(hparams)
+    hparams = choose_classes(hparams)
     set_seed(hparams.seed)
     loaders = train_loader, valid_loader, test_loader = get_dataloader(hparams)
     runner = Runner(hparams, train_loader)
@@ -393,6 +470,9 @@ def main(argv=None):
         keep_on(runner.device, loader)
     skipped = count_skipped([len(loader.dataset.names) for loader in loaders], hparams)
     print_sizes(runner, loaders, skipped)
+    told = {"skipped": skipped}
+    if hparams.task == "tagging":
+        told["left_out"] = check_tags(loaders, hparams)
     folder = folder or make_run_folder(hparams)
     print("Training on " + device_name(str(runner.device)))
     try:
@@ -400,7 +480,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         print(f"to go on: python train_test.py --resume {folder}", file=sys.stderr)
         raise
-    report = test(runner, valid_loader, test_loader, folder, hparams) | {"skipped": skipped}
+    report = test(runner, valid_loader, test_loader, folder, hparams) | told
     print("Training Finished")
 
     from report import write_report  # matplotlib takes a second to load: not before training

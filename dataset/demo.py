@@ -3,10 +3,11 @@
     python dataset/demo.py
 
 Writes `dataset/demo`, laid out as GTZAN is: the tutorial's 8 genres, 20 tracks of 30 s each, 22,050
-Hz mono 16-bit, split 12/4/4. A genre is a `Style`: tempo, swing, drum, bass and chord patterns,
-progressions and sounds to draw from. Tracks come in artists of two, who share their draws (sounds,
-grooves, recording) and never cross splits. An artist borrows now and then from another genre, and
-tempi overlap, so no single rule tells the genres apart. The same seed gives the same files.
+Hz mono 16-bit, split 12/4/4; and `tags.csv`: tempo, mode, drums and instruments of each. A genre is
+a `Style`: tempo, swing, drum, bass and chord patterns, progressions and sounds to draw from. Tracks
+come in artists of two, who share their draws (sounds, grooves, recording) and never cross splits.
+An artist borrows now and then from another genre, and tempi overlap, so no single rule tells the
+genres apart. The same seed gives the same files.
 """
 
 import argparse
@@ -21,14 +22,16 @@ from scipy.signal import oaconvolve
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script sees its own folder only
 
 from hparams import UserError, run_script
-from manifest import write_atomic
+from manifest import write_atomic, write_text
 from parallel import run_jobs
+from tags import format_tags
 
 SAMPLE_RATE = 22050
 TRACKS_PER_ARTIST = 2
 ARTISTS = {"train": 3, "valid": 1, "test": 1}  # for every 10 tracks of a genre
 LOUDNESS = 0.1  # root mean square of every track
 BORROWED = 0.05  # how often an artist takes a part from another genre
+TEMPI = {"slow": 95, "medium": 120, "fast": np.inf}  # beats a minute, below which a tempo is so
 MODES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 
 
@@ -231,14 +234,16 @@ class Track:
         self.rng = rng
         self.beat = 60 / (artist["tempo"] * rng.uniform(0.92, 1.08))  # s
         self.key = int(rng.integers(12))
-        self.mode = MODES[str(rng.choice(STYLES[artist["genre"]].modes))]
+        self.mode = str(rng.choice(STYLES[artist["genre"]].modes))
         self.progression = rng.choice(STYLES[artist["genre"]].progressions)
         self.kit = drum_kit(rng)
         self.wave = np.zeros(int((seconds + 2) * SAMPLE_RATE), dtype=np.float32)
+        self.length = int(seconds * SAMPLE_RATE)  # in samples, of what is kept
         self.notes = {}
+        self.heard = set()
 
-    def place(self, sound, bar, step, level):
-        """Add a sound at a sixteenth of a bar, a little off as players are."""
+    def place(self, name, sound, bar, step, level):
+        """Add a sound of an instrument at a sixteenth of a bar, a little off as players are."""
         beat, part = divmod(step / 4, 1)
         swing = self.artist["swing"]
         part = part * 2 * swing if part < 0.5 else swing + (part - 0.5) * 2 * (1 - swing)
@@ -246,15 +251,17 @@ class Track:
         start = int(max(0, second + self.rng.normal(0, 0.004)) * SAMPLE_RATE)
         room = self.wave[start : start + len(sound)]
         room += (level * self.rng.uniform(0.8, 1.1) * sound[: len(room)]).astype(np.float32)
+        if level > 0 and start < self.length:
+            self.heard.add(name)
 
     def play(self, name, degree, octave, bar, step, steps, level):
         """Add a note: a degree of the scale, in an octave (4: that of middle C), for sixteenths."""
         turn, index = divmod(degree, 7)
-        pitch = 12 * (octave + 1 + turn) + self.key + self.mode[index]
+        pitch = 12 * (octave + 1 + turn) + self.key + MODES[self.mode][index]
         key = name, pitch, steps
         if key not in self.notes:
             self.notes[key] = note(SOUNDS[name], pitch, min(4, steps * self.beat / 4 + 0.05))
-        self.place(self.notes[key], bar, step, level)
+        self.place(name, self.notes[key], bar, step, level)
 
 
 def hits(pattern, steps):
@@ -269,10 +276,10 @@ def play_drums(track, bar):
     for line in track.artist["drums"].split():
         letter, pattern = line.split(":")
         for step, _, _ in hits(pattern, steps):
-            track.place(track.kit[letter], bar, step, level)
+            track.place("drums", track.kit[letter], bar, step, level)
     if bar % 4 == 3 and track.artist["drums"]:
         for step in range(steps - 4, steps):
-            track.place(track.kit["s"], bar, step, 0.5 * level)
+            track.place("drums", track.kit["s"], bar, step, 0.5 * level)
 
 
 def play_bass(track, bar, degree):
@@ -325,8 +332,8 @@ def record(wave, artist, rng):
     return np.tanh(LOUDNESS * wave)
 
 
-def compose(genre, artist_number, track_number, seconds, seed):
-    """The waveform (samples,) of a track: float64 in [-1, 1]."""
+def perform(genre, artist_number, track_number, seconds, seed):
+    """A `Track` with all its parts, as it sounds before it is recorded."""
     genre_number = list(STYLES).index(genre)
     artist = draw_artist(genre, artist_rng(seed, genre_number, artist_number))
     rng = np.random.default_rng([seed, genre_number, artist_number, 1 + track_number])
@@ -340,16 +347,37 @@ def compose(genre, artist_number, track_number, seconds, seed):
         degree = int(track.progression[bar % 4])
         for part in parts:
             part(track, bar, degree) if part is not play_drums else part(track, bar)
-    return record(track.wave[: int(seconds * SAMPLE_RATE)], artist, rng)
+    return track
+
+
+def compose(genre, artist_number, track_number, seconds, seed):
+    """The waveform (samples,) of a track: float64 in [-1, 1]."""
+    return finish(perform(genre, artist_number, track_number, seconds, seed))
+
+
+def finish(track):
+    """The recorded waveform (samples,) of a `Track`."""
+    return record(track.wave[: track.length], track.artist, track.rng)
+
+
+def name_tags(track):
+    """The tags of a `Track`: tempo, mode, drums or none, and each instrument that is heard."""
+    tempo = next(name for name, most in TEMPI.items() if 60 / track.beat < most)
+    drums = "drums" if "drums" in track.heard else "no drums"
+    instruments = sorted(track.heard - {"drums"})
+    own = [f"tempo:{tempo}", f"mode:{track.mode}", f"drums:{drums}"]
+    return own + [f"instrument:{name}" for name in instruments]
 
 
 def write_track(job):
-    """Compose one track into its file: (path, arguments of `compose`)."""
+    """Compose one track into its file, (path, arguments of `perform`); returns its tags."""
     path, arguments = job
-    wave = compose(*arguments)
+    track = perform(*arguments)
+    wave = finish(track)
     write_atomic(
         path, lambda file: soundfile.write(file, wave, SAMPLE_RATE, "PCM_16", format="WAV")
     )
+    return name_tags(track)
 
 
 def plan(tracks_per_genre):
@@ -380,7 +408,7 @@ def parse(argv):
 
 
 def main(argv=None):
-    """Write the tracks, then the lists that name them."""
+    """Write the tracks, their tags, then the lists that name them."""
     args = parse(argv)
     if not 1 <= args.seconds <= 600:
         raise UserError(f"--seconds {args.seconds:g}: must be 1 to 600")
@@ -393,8 +421,8 @@ def main(argv=None):
         (Path(args.path, name), (genre, artist, track, args.seconds, args.seed))
         for name, (_, genre, artist, track, _) in zip(names, tracks)
     ]
-    for _ in run_jobs(write_track, jobs, args.num_workers, "Compose"):
-        pass
+    tags = list(run_jobs(write_track, jobs, args.num_workers, "Compose"))
+    write_text(Path(args.path, "tags.csv"), format_tags(dict(zip(names, tags))))
     for split in ARTISTS:
         lines = [f"{name}\n" for name, row in zip(names, tracks) if row[0] == split]
         text = "".join(lines).encode()

@@ -2,9 +2,21 @@ import numpy as np
 import pytest
 import soundfile
 
-from dataset.demo import ARTISTS, STYLES, artist_rng, compose, draw_artist, main, plan
+from dataset.demo import (
+    ARTISTS,
+    SOUNDS,
+    STYLES,
+    artist_rng,
+    compose,
+    draw_artist,
+    main,
+    name_tags,
+    perform,
+    plan,
+)
 from hparams import HParams, UserError
 from lists import choose_genres, load_lists
+from tags import choose_classes, read_tags, split_tag
 
 TUTORIAL = ["classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae"]
 
@@ -79,3 +91,29 @@ def test_settings_that_cannot_work_are_refused(arguments, tmp_path):
 def test_tempi_overlap():
     slowest, fastest = (sorted(style.tempo[i] for style in STYLES.values()) for i in (0, 1))
     assert slowest[-1] < fastest[0]
+
+
+def test_each_track_has_its_tags(demo):
+    hparams = choose_classes(HParams(dataset_path=str(demo), task="tagging"))
+    table = read_tags(hparams)
+    assert set(table.tracks) == {name for names in load_lists(hparams).values() for name in names}
+    for tags in table.tracks.values():
+        categories = sorted(split_tag(tag)[0] for tag in tags if not tag.startswith("instrument:"))
+        assert categories == ["drums", "mode", "tempo"]
+    assert {"tempo:slow", "tempo:medium", "tempo:fast", "mode:major", "mode:minor"} <= table.tags
+    assert {tag.split(":")[1] for tag in table.tags if "instrument:" in tag} <= set(SOUNDS)
+
+
+def test_tags_tell_what_is_heard():
+    classical, metal = (name_tags(perform(genre, 0, 0, 4, 0)) for genre in ("classical", "metal"))
+    assert "drums:no drums" in classical  # of which the level is 0
+    assert {"drums:drums", "mode:minor"} <= set(metal)
+    track = perform("jazz", 0, 0, 4, 0)
+    track.beat = 60 / 95
+    assert "tempo:medium" in name_tags(track)
+    track.beat = 60 / 94.9
+    assert "tempo:slow" in name_tags(track)
+    before = set(track.heard)
+    track.play("organ", 0, 4, 100, 0, 4, 1.0)  # after the end
+    track.play("banjo", 0, 4, 0, 0, 4, 0.0)  # too soft to be heard
+    assert track.heard == before

@@ -55,3 +55,14 @@ def test_the_recipes_lengths_are_those_of_the_papers():
     assert fcn4.num_bins == 96
     assert math.isclose(samplecnn.chunk_length / samplecnn.sample_rate, 2.678, abs_tol=0.001)
     assert samplecnn.feature_length == 11 * samplecnn.chunk_length
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("fcn4", 17_365_938), ("samplecnn", 1_869_874)])
+def test_the_recipes_of_both_papers_have_their_50_tags(name, parameters):
+    words = ["--task", "tagging", "--tags", *(f"tag{number}" for number in range(50))]
+    hparams = HParams().parse_argument([f"@{ROOT / 'recipes' / name}.args", *words])
+    with torch.device("meta"):
+        net = build_model(hparams)
+        logits = net(torch.zeros(2, hparams.chunk_length, hparams.num_bins))
+    assert logits.shape == (2, 50)
+    assert sum(p.numel() for p in net.parameters()) == parameters

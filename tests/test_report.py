@@ -5,7 +5,13 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from metrics import score
-from report import format_report, plot_confusion_matrix, plot_learning_curves, write_report
+from report import (
+    format_report,
+    plot_confusion_matrix,
+    plot_learning_curves,
+    plot_tag_scores,
+    write_report,
+)
 
 GENRES = ["$classical$", "힙합", "pop"]
 HISTORY = [
@@ -58,4 +64,47 @@ def test_learning_curves_hold_the_history_and_mark_the_best():
     loss = figure.axes[0]
     np.testing.assert_array_equal(loss.lines[0].get_ydata(), [2, 1, 2 / 3])
     assert "epoch 2" in loss.get_legend().get_texts()[-1].get_text()
+    plt.close(figure)
+
+
+def tag_report():
+    per_tag = {
+        "mood:$sad$": {"roc_auc": 0.9, "pr_auc": 0.5, "tracks": 3},
+        "느린": {"roc_auc": 0.4, "pr_auc": 0.2, "tracks": 1},
+        "loud": {"roc_auc": 1.0, "pr_auc": 1.0, "tracks": 2},
+    }
+    scores = {"roc_auc": 0.7667, "pr_auc": 0.5667, "roc_auc_interval": [0.6, 0.9], "num_tracks": 4}
+    left_out = {"train": {}, "valid": {"loud": "no track has it"}, "test": {}}
+    skipped = {"train": 0, "valid": 2, "test": 0}
+    return scores | {
+        **{"per_tag": per_tag, "left_out": left_out, "skipped": skipped, "best_epoch": 2}
+    }
+
+
+def test_a_report_of_tags_is_written_whole(tmp_path):
+    text = write_report(tmp_path, tag_report(), HISTORY)
+    assert text.startswith(
+        "Test ROC-AUC: 0.7667 (mean of 3 tags, 95% interval 0.6000 to 0.9000; 4 tracks, weights of "
+        "epoch 2)\nTest PR-AUC: 0.5667\n\n"
+    )
+    lines = text.splitlines()
+    assert lines[4].split() == ["mood:$sad$", "0.90", "0.50", "3"]
+    assert "Tracks left out as broken: train 0, valid 2, test 0" in lines
+    assert lines[-1] == "Left out of valid: loud (no track has it)"
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == tag_report()
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"report.txt", "report.json", "tag_scores.png", "learning_curves.png"}
+    assert matplotlib.image.imread(tmp_path / "tag_scores.png")[..., :3].std() > 0.05
+
+
+def test_bars_of_tags_are_sorted_and_stand_beside_chance():
+    figure = plot_tag_scores(tag_report())
+    roc, pr = figure.axes
+    assert [label.get_text() for label in roc.get_yticklabels()][::-1] == [
+        *("loud (2)", "mood:$sad$ (3)", "느린 (1)"),
+    ]
+    assert [bar.get_width() for bar in pr.patches] == [0.2, 0.5, 1.0]
+    np.testing.assert_array_equal(roc.lines[0].get_xdata(), [0.5, 0.5, 0.5])
+    np.testing.assert_array_equal(pr.lines[0].get_xdata(), [0.25, 0.75, 0.5])
+    assert "PR-AUC" in pr.get_xlabel() and "tag" in roc.get_ylabel()
     plt.close(figure)

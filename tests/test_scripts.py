@@ -27,7 +27,7 @@ def test_a_class_pasted_at_the_end_of_model_py_trains(extracted, tmp_path):
             "\n\nclass Mine(nn.Module):\n"
             "    def __init__(self, hparams):\n"
             "        super().__init__()\n"
-            "        self.head = nn.Linear(hparams.num_mels, len(hparams.genres))\n\n"
+            "        self.head = nn.Linear(hparams.num_mels, len(hparams.classes))\n\n"
             "    def forward(self, x):\n"
             "        return self.head(x.mean(1))\n"
         )
