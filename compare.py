@@ -262,9 +262,9 @@ def describe_data(hparams):
     }
 
 
-def read_results(path, data):
+def read_results(name, data):
     """The rows so far. A table of other tracks is begun anew, and said."""
-    begun = data | {"rows": {}, "pairs": {}}
+    path, begun = RESULTS / f"{name}.json", data | {"rows": {}, "pairs": {}}
     if not path.exists():
         return begun
     try:
@@ -275,6 +275,13 @@ def read_results(path, data):
         return results
     print(f"*** {path} is of other tracks or genres: a new table is begun")
     return begun
+
+
+def add_result(name, data, part, key, value):
+    """Add a row or a pair to what is there, which another comparison may have added to since."""
+    results = read_results(name, data)
+    results[part][key] = value
+    write_results(name, results)
 
 
 def write_results(name, results):
@@ -293,20 +300,19 @@ def main(argv=None):
     seeds = range(hparams.seed, hparams.seed + hparams.num_seeds)
     shared = next(iter(recipes.values())).hparams
     name, data = shared.data_name(), describe_data(shared)
-    results = read_results(RESULTS / f"{name}.json", data)
     for recipe in recipes.values():
         try:
             reports[recipe.name] = run_recipe(recipe, seeds)
         except UserError as error:
             print(f"*** {recipe.label}: {error}", flush=True)
             continue
-        results["rows"][recipe.label] = make_row(recipe, reports[recipe.name], hparams)
-        write_results(name, results)
+        row = make_row(recipe, reports[recipe.name], hparams)
+        add_result(name, data, "rows", recipe.label, row)
     if hparams.pair and {*hparams.pair} <= reports.keys():
         labels = [recipes[each].label for each in hparams.pair]
         text = describe_pair(labels, [reports[each] for each in hparams.pair], seeds)
-        results["pairs"][" ".join(labels)] = text
-    print(f"\n{write_results(name, results)}\nWritten: {RESULTS / name}.md")
+        add_result(name, data, "pairs", " ".join(labels), text)
+    print(f"\n{write_results(name, read_results(name, data))}\nWritten: {RESULTS / name}.md")
     failed = recipes.keys() - reports.keys()
     if failed:
         raise UserError(f"{', '.join(sorted(failed))}: failed, see above; other rows are written")

@@ -38,7 +38,7 @@ def test_commands_are_scripts_with_flags_they_know(command, monkeypatch):
 
 def test_there_are_commands_to_check():
     assert {command.split()[0] for command in COMMANDS} == {
-        *("data_augment.py", "feature_extraction.py", "train_test.py", "classic.py"),
+        *("data_augment.py", "feature_extraction.py", "train_test.py", "classic.py", "compare.py"),
         *(f"dataset/{name}.py" for name in ("demo", "gtzan", "make_lists", "check_leaks")),
     }
 
