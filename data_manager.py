@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from batch_augment import Augmenter
 from hparams import UserError, in_group
 from lists import SPLITS, choose_genres, genre_of, load_lists, named_genres
-from manifest import feature_file, is_current, read_manifest
+from manifest import counted_chunks, feature_file, is_current, read_manifest
 from parallel import run_jobs
 
 EVALUATED = 2  # training batches in one, on a GPU: no gradients are kept
@@ -154,12 +154,6 @@ def get_label(file_name, hparams):
         known = ", ".join(hparams.genres)
         raise UserError(f"{file_name}: its folder {genre} is none of the genres ({known})")
     return hparams.genres.index(genre)
-
-
-def counted_chunks(frames, stored, hparams):
-    """How many of a track's `stored` chunks count, for `frames` real frames."""
-    chunk = hparams.chunk_length
-    return min(stored, max(1, (2 * frames + chunk) // (2 * chunk)))
 
 
 def list_tracks(set_name, hparams):
