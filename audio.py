@@ -1,5 +1,7 @@
 """Audio files to waveforms, whole or not at all."""
 
+import contextlib
+import math
 import re
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from hparams import UserError
 UNREADABLE = (soundfile.SoundFileError, RuntimeError, TypeError)  # TypeError: headerless .raw
 UNKNOWN_FRAMES = 2**40  # more than that, as libsndfile says of a FLAC from a pipe, means unknown
 UNKNOWN_SIZE = 2**31 - 1  # bytes; what writes to a pipe states this or more
+SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".opus"}
+PART = 1 << 20  # samples a channel read at once where a file is not read whole
 
 
 def load_audio(path, hparams, length=None):
@@ -29,6 +33,35 @@ def load_audio(path, hparams, length=None):
     return y[:length]
 
 
+def stream_audio(path, hparams):
+    """Yield the waveform that `load_audio` gives in parts (samples,), in flat memory.
+
+    No more is read than is taken. Raises `UserError` as `load_audio` does, where it comes to that.
+    """
+    with open_audio(path) as file:
+        check_whole(path, file, file.frames)  # as far as its header tells, before hours of it
+        resampler, read = None, 0
+        if file.samplerate != hparams.sample_rate:
+            resampler = soxr.ResampleStream(file.samplerate, hparams.sample_rate, 1)
+        while len(samples := read_samples(file, PART)):
+            check_numbers(path, samples)
+            read += len(samples)
+            y = average_channels(samples)
+            yield resampler.resample_chunk(y) if resampler else y
+        check_whole(path, file, read)
+        if resampler:
+            yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+
+
+def audio_seconds(path):
+    """The duration of a file as its header tells it; infinite where that does not.
+
+    Raises `UserError` where it is missing or no audio that libsndfile reads.
+    """
+    with open_audio(path) as file:
+        return file.frames / file.samplerate if file.frames <= UNKNOWN_FRAMES else math.inf
+
+
 def average_channels(y):
     """The mean of a waveform's channels: (samples, channels) to (samples,), float32."""
     channels = y.shape[1]
@@ -40,40 +73,60 @@ def read_audio(path):
 
     Raises `UserError` as `load_audio` does.
     """
+    with open_audio(path) as file:
+        y = read_samples(file)
+        check_whole(path, file, len(y))
+        check_numbers(path, y)
+        return y, file.samplerate
+
+
+@contextlib.contextmanager
+def open_audio(path):
+    """An audio file, open to be read inside `with`.
+
+    Raises `UserError` where it is missing, and where libsndfile cannot open or read it.
+    """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} is missing: put it there or take its line out of the list")
+        raise UserError(f"{path} is missing: put it there, or leave it out")
     try:
         with soundfile.SoundFile(path) as file:
-            y = read_samples(file)
-            lost = missing_share(file, len(y))
-            rate = file.samplerate
+            yield file
     except UNREADABLE as error:
         reason = getattr(error, "error_string", str(error)) or "its data are damaged"
+        if "does not exist" in reason:  # as libsndfile says of an MP3 without a single frame
+            reason = "it is no audio"
         raise UserError(f"{path} cannot be read ({reason}): {remedy(path)}") from error
-    if lost:
+
+
+def check_whole(path, file, read):
+    """Raise `UserError` where an open file is cut short or empty, for `read` samples got."""
+    if lost := missing_share(file, read):
         raise UserError(f"{path} is cut short, {lost:.0%} of it is missing: {remedy(path)}")
-    if not np.isfinite(y).all():
-        raise UserError(f"{path} holds samples that are no numbers (NaN): {remedy(path)}")
-    if not len(y):
+    if not read:
         raise UserError(f"{path} holds no sample: {remedy(path)}")
-    return y, rate
 
 
-def read_samples(file):
-    """All samples of an open file, float32 (samples, channels)."""
+def check_numbers(path, samples):
+    """Raise `UserError` where samples of a file are no numbers."""
+    if not np.isfinite(samples).all():
+        raise UserError(f"{path} holds samples that are no numbers (NaN): {remedy(path)}")
+
+
+def read_samples(file, count=-1):
+    """The next `count` samples of an open file, or all: float32 (samples, channels)."""
     if file.subtype == "PCM_16":  # NumPy makes floats of them in a sixth of libsndfile's time
-        return read_to_end(file, "int16") * np.float32(2**-15)
-    return read_to_end(file, "float32")
+        return read_as(file, "int16", count) * np.float32(2**-15)
+    return read_as(file, "float32", count)
 
 
-def read_to_end(file, dtype):
-    """All samples of an open file (samples, channels), its length known or not."""
-    if file.frames <= UNKNOWN_FRAMES:
-        return file.read(dtype=dtype, always_2d=True)
-    blocks = [file.read(1 << 20, dtype=dtype, always_2d=True)]
+def read_as(file, dtype, count):
+    """The next `count` samples of an open file (samples, channels), or all, length known or not."""
+    if count >= 0 or file.frames <= UNKNOWN_FRAMES:
+        return file.read(count, dtype=dtype, always_2d=True)
+    blocks = [file.read(PART, dtype=dtype, always_2d=True)]
     while len(blocks[-1]):
-        blocks.append(file.read(1 << 20, dtype=dtype, always_2d=True))
+        blocks.append(file.read(PART, dtype=dtype, always_2d=True))
     return np.concatenate(blocks)
 
 
@@ -106,8 +159,8 @@ def is_ended(path):
 
 def remedy(path):
     """What to do about a file that cannot be read."""
-    readable = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".opus"}
-    if path.suffix.lower() in readable:
-        return "copy it again from its source, or take its line out of the list"
+    path = Path(path)
+    if path.suffix.lower() in SUFFIXES:
+        return "copy it again from its source, or leave it out"
     converted = path.with_suffix(".wav")
-    return f'convert it with `ffmpeg -i "{path}" "{converted}"` and list that'
+    return f'convert it with `ffmpeg -i "{path}" "{converted}"` and name that'

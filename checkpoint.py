@@ -56,12 +56,20 @@ def load_weights(model, path):
     Raises `UserError` where the weights do not fit, and as `load_checkpoint` does.
     """
     parts = load_checkpoint(path)
+    fill_weights(model, parts, path)
+    return parts
+
+
+def fill_weights(model, parts, path):
+    """Put the weights of a checkpoint's parts into a model. Raises `UserError` if they misfit."""
     try:
         model.load_state_dict(parts["model"])
     except (RuntimeError, TypeError) as error:
-        message = f"{path} holds the weights of another {type(model).__name__}: {error}"
-        raise UserError(message) from error
-    return parts
+        found = " ".join(str(error).split())  # torch has a line for each of many weights
+        raise UserError(
+            f"{path} holds the weights of another {type(model).__name__}: put that class back "
+            f"into model.py, or train again ({found[:200]})"
+        ) from error
 
 
 def make_run_folder(hparams):

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from batch_augment import Augmenter
 from hparams import UserError, in_group
 from lists import SPLITS, genre_of, load_lists, named_genres
-from manifest import feature_file, is_current, read_manifest
+from manifest import counted_chunks, feature_file, is_current, read_manifest
 from parallel import run_jobs
 from tags import choose_classes, read_tags
 
@@ -166,12 +166,6 @@ def find_labels(names, hparams):
         return [get_label(name, hparams) for name in names]
     tracks = read_tags(hparams).tracks
     return [tuple(int(tag in tracks.get(name, ())) for tag in hparams.tags) for name in names]
-
-
-def counted_chunks(frames, stored, hparams):
-    """How many of a track's `stored` chunks count, for `frames` real frames."""
-    chunk = hparams.chunk_length
-    return min(stored, max(1, (2 * frames + chunk) // (2 * chunk)))
 
 
 def list_tracks(set_name, hparams):

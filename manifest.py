@@ -40,6 +40,12 @@ def kept_length(frames, hparams):
     return -(-frames // chunk) * chunk
 
 
+def counted_chunks(frames, stored, hparams):
+    """How many of a track's `stored` chunks count, for `frames` real frames."""
+    chunk = hparams.chunk_length
+    return min(stored, max(1, (2 * frames + chunk) // (2 * chunk)))
+
+
 def feature_file(split, file_name):
     """The path of a track's features below the feature folder, with `/`: also its manifest key."""
     return posixpath.splitext(posixpath.join(split, file_name))[0] + ".npy"

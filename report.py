@@ -9,11 +9,12 @@ matplotlib.use("Agg")  # pictures go to files: no display is needed
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import font_manager
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from manifest import write_atomic, write_text
 
 HANGUL_FONTS = {"Malgun Gothic", "Apple SD Gothic Neo", "NanumGothic", "Noto Sans CJK KR"}
+TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 1e9)  # seconds between them
 
 
 def format_report(report):
@@ -176,4 +177,19 @@ def plot_learning_curves(history, best, accuracy="chunk accuracy"):
         ax.grid(alpha=0.3)
         ax.legend()
     axes[1].set_ylim(0, 1)
+    return figure
+
+
+def plot_timeline(probabilities, times, genres, title):
+    """A figure of chunks' probabilities (chunks, classes); `times` (chunks + 1,) are in seconds."""
+    size = max(2.5, 0.35 * len(genres) + 1.5)
+    figure, ax = plt.subplots(figsize=(10, size), layout="constrained")
+    mesh = ax.pcolormesh(times, np.arange(len(genres) + 1), probabilities.T, vmin=0, vmax=1)
+    mesh.set_cmap("cividis")
+    ax.set_yticks(np.arange(len(genres)) + 0.5, genres)
+    ax.invert_yaxis()
+    ax.xaxis.set_major_locator(MultipleLocator(next(s for s in TICKS if times[-1] <= 10 * s)))
+    ax.xaxis.set_major_formatter(lambda t, _: f"{int(t // 60)}:{int(t % 60):02d}")
+    ax.set(xlabel="time (minutes:seconds)", title=title)
+    figure.colorbar(mesh, label="probability")
     return figure

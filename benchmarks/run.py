@@ -27,7 +27,7 @@ ratios.
 def main():
     """Write RESULTS.md once all of them are through."""
     parts = [HEAD]
-    for name in ("extraction", "augmentation", "loading", "training"):
+    for name in ("extraction", "augmentation", "loading", "training", "retrieval"):
         command = [sys.executable, HERE / f"bench_{name}.py"]
         parts.append(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     write_text(HERE / "RESULTS.md", "\n".join(parts))

@@ -16,16 +16,15 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script sees its own folder only
 
+from audio import SUFFIXES
 from hparams import UserError, run_script
 from lists import LINE, genre_of, same_file
 from manifest import write_atomic
 
 SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
-SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".opus"}
 
 
 def find_tracks(folder):

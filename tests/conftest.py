@@ -91,6 +91,26 @@ def extracted(settings):
     return settings
 
 
+@pytest.fixture
+def weights(settings):
+    """A run of those settings, as if trained; returns the path of its `best.pt`."""
+    return save_run(settings, "runs/one")
+
+
+def save_run(settings, folder, **changed):
+    """A run folder with a checkpoint of random weights; `changed` parts of it replace others."""
+    import torch  # most tests can do without
+
+    from checkpoint import save_checkpoint
+    from model import build_model
+
+    torch.manual_seed(0)
+    parts = {"hparams": settings.to_dict(), "mean": 0.1, "std": 0.2, "epoch": 3}
+    parts = parts | {"model": build_model(settings).state_dict()} | changed
+    save_checkpoint(Path(folder, "best.pt"), **parts)
+    return Path(folder, "best.pt")
+
+
 def run(script, *arguments, cwd, **variables):
     """Run a script as its user does; returns what it printed and its status."""
     environment = {"PYTHONIOENCODING": "utf-8", **os.environ, **variables}

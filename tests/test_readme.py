@@ -30,7 +30,7 @@ def test_commands_are_scripts_with_flags_they_know(command, monkeypatch):
     script, *arguments = shlex.split(command, comments=True)
     assert (ROOT / script).is_file()
     parse = HParams().parse_argument
-    if script.startswith("dataset/"):
+    if script.startswith("dataset/") or script in ("predict.py", "retrieve.py"):
         parse = importlib.import_module(script.removesuffix(".py").replace("/", ".")).parse
     if "--help" not in arguments:
         parse(arguments)
@@ -39,6 +39,7 @@ def test_commands_are_scripts_with_flags_they_know(command, monkeypatch):
 def test_there_are_commands_to_check():
     assert {command.split()[0] for command in COMMANDS} == {
         *("data_augment.py", "feature_extraction.py", "train_test.py", "classic.py", "compare.py"),
+        *("predict.py", "retrieve.py"),
         *(f"dataset/{name}.py" for name in ("demo", "gtzan", "make_lists", "check_leaks")),
     }
 

@@ -1,0 +1,197 @@
+"""Genres of any audio file, by the newest run or another.
+
+    python predict.py song.mp3
+    python predict.py my_music mix.flac --timeline --csv genres.csv
+
+Prints the most probable genres of each track, by the mean of its chunks' probabilities: of the same
+frames of a track that the run was tested on, or of all of them by `--whole`. `--timeline` shows how
+the genre changes. Settings come from the run's checkpoint, and no flag changes them.
+"""
+
+import csv
+import io
+import json
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from hparams import run_script
+from inference import (
+    Run,
+    describe_length,
+    do_each,
+    find_audio,
+    find_weights,
+    make_parser,
+    parse_flags,
+    seconds_of,
+    track_chunks,
+)
+from manifest import write_text
+
+
+class Prediction(NamedTuple):
+    """What a run says of a track: probabilities (chunks, classes), and of how many real rows."""
+
+    path: Path
+    chunks: np.ndarray
+    rows: int
+
+    @property
+    def probabilities(self):
+        """Those of the track: the mean of its chunks', (classes,), float64."""
+        return self.chunks.mean(0, dtype=np.float64)
+
+
+def parse(argv=None):
+    """The command line's settings."""
+    parser = make_parser("Genres of any audio file, by a trained run.")
+    parser.add_argument("files", nargs="+", help="audio files, and folders of them")
+    parser.add_argument("--top", type=int, default=3, help="genres to print of a track [3]")
+    parser.add_argument("--whole", action="store_true", help="all of a track, however long")
+    parser.add_argument(
+        "--timeline", action="store_true", help="genre by chunk, as text and PNG; implies --whole"
+    )
+    parser.add_argument("--json", help="file to write all probabilities to, as JSON")
+    parser.add_argument(
+        "--csv", help="the same as a table: a row a track, or a chunk by --timeline"
+    )
+    args = parse_flags(parser, argv)
+    if args.top < 1:
+        parser.error(f"--top {args.top}: must be 1 or more")
+    args.whole |= args.timeline
+    return args
+
+
+def predict_track(path, run, hparams):
+    """The `Prediction` of a file, of as many rows as the settings keep.
+
+    Raises `UserError` where it cannot be read.
+    """
+    parts, rows = [], 0
+    for chunks, real in track_chunks(path, hparams):
+        parts.append(run.probabilities(chunks))
+        rows += real
+    return Prediction(path, np.concatenate(parts), rows)
+
+
+def describe(prediction, top, hparams):
+    """The `top` genres of a track and their probabilities, as a line."""
+    shares = prediction.probabilities
+    best = np.argsort(-shares, kind="stable")[:top]
+    found = ", ".join(f"{hparams.genres[i]} {100 * shares[i]:.1f} %" for i in best)
+    if prediction.rows >= hparams.chunk_length:
+        return f"{prediction.path}: {found}"
+    seconds = seconds_of(prediction.rows, hparams)
+    chunk = seconds_of(hparams.chunk_length, hparams)
+    short = f"{seconds:.1f} s, shorter than a chunk of {chunk:.1f} s: padded with silence"
+    return f"{prediction.path}: {found} ({short})"
+
+
+def edges(prediction, hparams):
+    """Where the chunks of a track begin and the last one ends, in seconds: (chunks + 1,)."""
+    rows = np.arange(len(prediction.chunks) + 1) * hparams.chunk_length
+    return seconds_of(np.minimum(rows, prediction.rows), hparams)
+
+
+def describe_timeline(prediction, hparams):
+    """Which genre a track has from when to when, with its mean probability, a line each."""
+    times, best = edges(prediction, hparams), prediction.chunks.argmax(1)
+    for genre, run_of in groupby(range(len(best)), best.__getitem__):
+        first, *_, last = [*run_of] * 2
+        share = 100 * prediction.chunks[first : last + 1, genre].mean()
+        when = f"{clock(times[first])} to {clock(times[last + 1])}"
+        yield f"  {when:>18}  {hparams.genres[genre]} {share:.1f} %"
+
+
+def clock(seconds):
+    """A time as 1:02:03, or 2:03 of the first hour."""
+    minutes, seconds = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def draw_timeline(prediction, drawn, hparams):
+    """Draw a track's timeline into a PNG in the current folder; returns its path.
+
+    `drawn` are the paths that are taken by other tracks; this one is added.
+    """
+    from report import plot_timeline, save_picture  # matplotlib takes a second to load
+
+    path = Path(f"{prediction.path.name}-timeline.png")
+    while path in drawn:
+        path = path.with_name(f"{path.stem}-{len(drawn) + 1}.png")
+    drawn.add(path)
+    times, name = edges(prediction, hparams), prediction.path.name
+    save_picture(path, plot_timeline, prediction.chunks, times, hparams.genres, name)
+    return path
+
+
+def as_json(predictions, failed, run, args, hparams):
+    """All predictions as JSON, with the run, and what could not be read."""
+    tracks = []
+    for prediction in predictions:
+        times, shares = edges(prediction, hparams), prediction.probabilities
+        track = row_of(prediction, shares, times[0], times[-1], hparams)
+        if args.timeline:
+            chunks = zip(prediction.chunks, times, times[1:])
+            track["timeline"] = [row_of(prediction, *chunk, hparams) for chunk in chunks]
+        tracks.append(track)
+    values = {"run": str(run.weights.parent), "epoch": run.epoch, "tracks": tracks}
+    return json.dumps(values | {"broken": failed}, indent=1, ensure_ascii=False)
+
+
+def row_of(prediction, shares, begin, end, hparams):
+    """What is said of a track from `begin` to `end` (seconds), as plain values."""
+    return {
+        "track": str(prediction.path),
+        "begin": round(float(begin), 3),
+        "end": round(float(end), 3),
+        "predicted": hparams.genres[int(shares.argmax())],
+        "probabilities": dict(zip(hparams.genres, map(float, shares))),
+    }
+
+
+def as_csv(predictions, args, hparams):
+    """All predictions as a table with a row a track, or a chunk of a timeline."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["track", "begin", "end", "predicted", *hparams.genres])
+    for prediction in predictions:
+        times, rows = edges(prediction, hparams), prediction.chunks
+        if not args.timeline:
+            times, rows = times[[0, -1]], [prediction.probabilities]
+        for shares, begin, end in zip(rows, times, times[1:]):
+            row = row_of(prediction, shares, begin, end, hparams)
+            writer.writerow([*list(row.values())[:-1], *row["probabilities"].values()])
+    return text.getvalue()
+
+
+def main(argv=None):
+    """Predict each track; the status is 1 where one cannot be read."""
+    args = parse(argv)
+    run = Run(find_weights(args.run), args.device)
+    hparams = run.settings(args.whole)
+    print(f"Run: {run}\n{describe_length(hparams)}{'' if args.whole else '; --whole takes all'}")
+    predictions, failed, drawn = [], [], set()
+    paths = find_audio(args.files)
+    for prediction in do_each(lambda path: predict_track(path, run, hparams), paths, failed):
+        predictions.append(prediction)
+        print(describe(prediction, args.top, hparams), flush=True)
+        if args.timeline:
+            print(*describe_timeline(prediction, hparams), sep="\n")
+            print(f"  {draw_timeline(prediction, drawn, hparams)}", flush=True)
+    if args.json:
+        write_text(Path(args.json), as_json(predictions, failed, run, args, hparams))
+    if args.csv:
+        write_text(Path(args.csv), as_csv(predictions, args, hparams))
+    if failed:
+        print(f"{len(failed)} of {len(paths)} could not be read, see above", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    run_script(main)

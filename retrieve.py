@@ -1,0 +1,433 @@
+"""The tracks that sound most like one: by the cosine of their embeddings.
+
+    python retrieve.py --index dataset/demo
+    python retrieve.py song.wav
+    python retrieve.py --evaluate
+
+A track's embedding is the mean of what the last layer of the run's model sees of its chunks, scaled
+to length 1. `--index` embeds what is new or changed in a folder, into the run's own; a query is
+compared with all of it, exactly. `--evaluate` seeks each test track's genre among the others.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import posixpath
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from audio import load_audio
+from feature_extraction import kept_samples, mfcc
+from hparams import UserError, run_script
+from inference import (
+    Run,
+    cut_chunks,
+    describe_length,
+    do_each,
+    find_audio,
+    find_weights,
+    make_parser,
+    parse_flags,
+    track_chunks,
+)
+from manifest import source_state, write_atomic, write_text
+from parallel import run_jobs
+
+BLOCK = 1 << 16  # embeddings compared at once
+SAVE_SECONDS = 60  # between writes of an index that is being made
+NEAREST = 10  # neighbours that precision is taken of
+RANKINGS = 10_000  # random ones, at least, that chance is the mean of
+ENTRY = {"name": str, "size": int, "mtime_ns": int, "hash": str}
+
+
+class Index(NamedTuple):
+    """Tracks of a folder: an entry each (`ENTRY`), and embeddings (tracks, values) of length 1."""
+
+    collection: str
+    checkpoint: str
+    tracks: list
+    embeddings: np.ndarray
+
+
+def parse(argv=None):
+    """The command line's settings."""
+    parser = make_parser("The tracks that sound most like one, by a trained run.")
+    parser.add_argument("files", nargs="*", help="audio files to find the like of, or folders")
+    parser.add_argument("--index", metavar="FOLDER", help="embed the audio files of a folder")
+    parser.add_argument(
+        "--collection", metavar="FOLDER", help="indexed folder to search [the last one indexed]"
+    )
+    parser.add_argument("--top", type=int, default=10, help="neighbours to print [10]")
+    parser.add_argument(
+        "--evaluate", action="store_true", help="score the embeddings on the run's test split"
+    )
+    args = parse_flags(parser, argv)
+    if args.top < 1:
+        parser.error(f"--top {args.top}: must be 1 or more")
+    if not (args.files or args.index or args.evaluate):
+        parser.error("name a file to find the like of, or pass --index FOLDER, or --evaluate")
+    return args
+
+
+def unit(vector):
+    """A vector scaled to length 1, float32; one of zeros stays as it is."""
+    return (vector / max(np.linalg.norm(vector), 1e-12)).astype(np.float32)
+
+
+def embed_chunks(batches, run):
+    """The embedding (values,) of a track from batches of its chunks (n, frames, bins)."""
+    total = sum(run.embed(chunks).sum(0, dtype=np.float64) for chunks in batches)
+    if not np.isfinite(total).all():
+        raise UserError("the model gives an embedding that is no number: train again")
+    return unit(total)
+
+
+def embed_track(path, run):
+    """The embedding (values,) of a file. Raises `UserError` where it cannot be read."""
+    return embed_chunks((chunks for chunks, _ in track_chunks(path, run.hparams)), run)
+
+
+def hash_file(path):
+    """A hash of a file's content, to tell the same file by."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+
+
+def index_folder(weights, collection):
+    """Where a run keeps its index of a folder: one for each, whatever its name."""
+    path = Path(collection).resolve()
+    code = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+    return weights.parent / "index" / f"{path.name}-{code}"
+
+
+def read_index(folder):
+    """The `Index` in a folder, its embeddings mapped from disk; None where there is none.
+
+    Raises `UserError` where it is damaged.
+    """
+    path = folder / "index.json"
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        file = folder / posixpath.basename(values.pop("embeddings"))
+        index = Index(**values, embeddings=np.load(file, mmap_mode="r", allow_pickle=False))
+        told = [
+            isinstance(track[key], kind) for track in index.tracks for key, kind in ENTRY.items()
+        ]
+        whole = len(index.embeddings) == len(index.tracks) and index.embeddings.ndim == 2
+        if not all(told) or not whole:
+            raise ValueError("not what was written")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} is damaged ({error}): delete {folder} and index again") from error
+    return index
+
+
+def write_index(folder, collection, checkpoint, known):
+    """Write the index of `known` tracks (name to entry and embedding) into its folder.
+
+    `embeddings-<hash>.npy` first, then `index.json`, which names it: what is there is whole at any
+    moment. Older embeddings go.
+    """
+    tracks, vectors = zip(*(known[name] for name in sorted(known)))
+    embeddings = np.stack(vectors)
+    path = folder / f"embeddings-{hashlib.sha256(embeddings).hexdigest()[:16]}.npy"
+    write_atomic(path, lambda file: np.save(file, embeddings))
+    values = Index(collection, checkpoint, tracks, path.name)._asdict()
+    write_text(folder / "index.json", json.dumps(values, indent=0, ensure_ascii=False))
+    for old in folder.glob("embeddings-*.npy"):
+        if old != path:
+            with contextlib.suppress(OSError):  # of a search that has it open: next time
+                old.unlink()
+
+
+def build_index(collection, run, failed):
+    """Embed what is new or changed in a folder, and forget what is gone; returns its `Index`.
+
+    Files that cannot be read are added to `failed`. Raises `UserError` where there is no track.
+    """
+    if not Path(collection).is_dir():
+        raise UserError(f"--index {collection}: there is no such folder; name one of audio files")
+    paths = find_audio([collection])
+    if isinstance(paths[0], UserError):
+        raise paths[0]
+    folder = index_folder(run.weights, collection)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "index.lock", timeout=0):
+            return update_index(folder, Path(collection), paths, run, failed)
+    except Timeout as error:
+        raise UserError(f"another command is writing to {folder}: wait for its end") from error
+
+
+def update_index(folder, collection, paths, run, failed):
+    """Bring the index in `folder` up to date with the audio files of a collection; returns it.
+
+    However it is ended, what was embedded is written.
+    """
+    names = {path.relative_to(collection).as_posix(): path for path in paths}
+    whose = str(collection.resolve()), hash_file(run.weights)
+    known = known_tracks(folder, whose[1], names)
+    new = tqdm([name for name in names if name not in known], desc="Embed", disable=None)
+    kept, saved = len(known), time.monotonic()
+    try:
+        for made in do_each(lambda name: embed_entry(name, names[name], run), new, failed):
+            known[made[0]["name"]] = made
+            if time.monotonic() - saved > SAVE_SECONDS:
+                write_index(folder, *whose, known)
+                saved = time.monotonic()
+    finally:
+        if known:
+            write_index(folder, *whose, known)
+    if not known:
+        raise UserError(f"{collection} has no track that can be read: see above")
+    print(f"{len(known) - kept} tracks embedded, {kept} were already; index: {folder}")
+    return read_index(folder)
+
+
+def embed_entry(name, path, run):
+    """A track's entry in an index, and its embedding. Raises `UserError` as `embed_track` does."""
+    state = source_state(path)  # before it is read: a later change is seen as one
+    return {"name": name, **state, "hash": hash_file(path)}, embed_track(path, run)
+
+
+def known_tracks(folder, checkpoint, names):
+    """Entries and embeddings by name of what an index holds of files that have not changed.
+
+    `names` are those of the files there are now, with their paths.
+    """
+    try:
+        index = read_index(folder)
+    except UserError as error:
+        print(f"*** {error}: all is embedded again")
+        return {}
+    if index is None:
+        return {}
+    if index.checkpoint != checkpoint:
+        print("the index is of other weights: all is embedded again")
+        return {}
+    return {
+        track["name"]: (track, vector)
+        for track, vector in zip(index.tracks, np.array(index.embeddings))
+        if track["name"] in names and source_state(names[track["name"]]).items() <= track.items()
+    }
+
+
+def choose_index(run, collection):
+    """The `Index` of a folder, or the one last written where that is None.
+
+    Raises `UserError`, naming the command to run, where there is none, or of other weights.
+    """
+    command = f"python retrieve.py --run {run.weights.parent} --index"
+    if collection:
+        folder = index_folder(run.weights, collection)
+    else:
+        files = run.weights.parent.glob("index/*/index.json")
+        newest = max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
+        folder = newest and newest.parent
+    index = folder and read_index(folder)
+    if index is None:
+        of = f"of {collection}" if collection else "yet"
+        raise UserError(
+            f"{run.weights.parent} has no index {of}: run `{command} {collection or 'FOLDER'}`"
+        )
+    if index.checkpoint != hash_file(run.weights):
+        raise UserError(
+            f"the index {folder} was made with another checkpoint: "
+            f"run `{command} {index.collection}` again"
+        )
+    return index
+
+
+def nearest(query, embeddings, count, left_out=()):
+    """The `count` embeddings most like a query (values,): their rows and cosines, best first.
+
+    Exact: all of (tracks, values) are compared, block by block, but for rows left out.
+    """
+    rows, cosines = np.zeros(0, dtype=int), np.zeros(0, dtype=np.float32)
+    for start in range(0, len(embeddings), BLOCK):
+        found = embeddings[start : start + BLOCK] @ query
+        inside = [row - start for row in left_out if start <= row < start + BLOCK]
+        found[inside] = -np.inf
+        best = np.argpartition(-found, min(count, len(found)) - 1)[:count]
+        rows, cosines = np.append(rows, start + best), np.append(cosines, found[best])
+        order = np.lexsort((rows, -cosines))[:count]
+        rows, cosines = rows[order], cosines[order]
+    real = np.isfinite(cosines)
+    return rows[real], cosines[real]
+
+
+def same_tracks(path, index):
+    """Rows of an index that are a file itself: of its path, or of its very content."""
+    place, content, name = Path(path).resolve(), hash_file(path), None
+    if place.is_relative_to(index.collection):
+        name = place.relative_to(index.collection).as_posix()
+    tracks = enumerate(index.tracks)
+    return [row for row, track in tracks if track["name"] == name or track["hash"] == content]
+
+
+def find_like(path, index, run, top):
+    """The tracks most like a file, as the tutorial prints them; the file itself is line 0.
+
+    Raises `UserError` where it cannot be read.
+    """
+    rows, cosines = nearest(embed_track(path, run), index.embeddings, top, same_tracks(path, index))
+    lines = [f"0 (1.0) {path}"]
+    for number, (row, cosine) in enumerate(zip(rows, cosines), start=1):
+        lines.append(f"{number} ({round(float(cosine), 4)}) {index.tracks[row]['name']}")
+    return "\n".join(lines)
+
+
+def rank_scores(relevant, count):
+    """Precision among the first `count` and average precision of a ranking, best first.
+
+    `relevant` (others,) tells which of the others are of the query's genre: one at least.
+    """
+    places = np.flatnonzero(relevant)
+    precisions = np.arange(1, len(places) + 1) / (places + 1)
+    return relevant[:count].mean(), precisions.mean()
+
+
+def score(rank, labels, count):
+    """Mean `rank_scores` of all queries whose genre (tracks,) another track has: (P, MAP).
+
+    `rank(i)` puts all tracks but i in order, the most similar first.
+    """
+    sought = [i for i in range(len(labels)) if (labels == labels[i]).sum() > 1]
+    return np.mean([rank_scores(labels[rank(i)] == labels[i], count) for i in sought], axis=0)
+
+
+def by_cosine(embeddings):
+    """A `rank` for `score`: by the cosine of embeddings (tracks, values) of length 1."""
+    return lambda i: nearest(embeddings[i], embeddings, len(embeddings), [i])[0]
+
+
+def by_chance(tracks, rng):
+    """A `rank` for `score`: at random."""
+    return lambda i: rng.permutation(np.delete(np.arange(tracks), i))
+
+
+def chance(labels, count, seed):
+    """The scores of random rankings, the mean of `RANKINGS` of them or more."""
+    rng, draws = np.random.default_rng(seed), -(-RANKINGS // len(labels))
+    rank = by_chance(len(labels), rng)
+    return np.mean([score(rank, labels, count) for _ in range(draws)], axis=0)
+
+
+def perfect(labels):
+    """A `rank` for `score`: all of the query's genre first."""
+    others = np.arange(len(labels))
+    return lambda i: np.delete(others, i)[np.argsort(np.delete(labels, i) != labels[i])]
+
+
+def embed_tracks(tracks, run):
+    """Embeddings of `Track`s from their extracted features: (tracks, values)."""
+    from data_manager import read_chunks  # loaders take a second to load
+
+    bins, made = run.hparams.num_bins, []
+    for track in tqdm(tracks, desc="Embed", disable=None):
+        rows = read_chunks(track, run.hparams).reshape(-1, bins)
+        made.append(embed_chunks((x for x, _ in cut_chunks([rows], run.hparams)), run))
+    return np.stack(made)
+
+
+def mean_mfccs(tracks, hparams):
+    """The mean MFCC over time of what is kept of `Track`s' audio: (tracks, num_mfcc)."""
+
+    def mean_mfcc(track):
+        y = load_audio(Path(hparams.dataset_path, track.name), hparams, kept_samples(hparams))
+        rows = hparams.feature_length if hparams.feature == "cqt" else 0
+        return mfcc(y, hparams)[: rows or None].mean(0)
+
+    return np.stack(list(run_jobs(mean_mfcc, tracks, hparams.num_workers, "MFCC")))
+
+
+def standardized(train, test):
+    """Vectors of test tracks (tracks, values), standardized by those of train, of length 1."""
+    deviation = train.std(0)
+    return np.stack([unit((x - train.mean(0)) / np.where(deviation, deviation, 1)) for x in test])
+
+
+def evaluate(run):
+    """Scores on the run's test split, each track sought among the others, beside baselines.
+
+    Returns plain values. Raises `UserError` where features or audio are missing.
+    """
+    from data_manager import list_tracks
+
+    train, test = (list_tracks(split, run.hparams) for split in ("train", "test"))
+    rng = np.random.default_rng(run.hparams.seed)
+    test = [test[i] for i in rng.permutation(len(test))]  # ties are not to follow the list
+    labels = np.array([track.label for track in test])
+    others = np.bincount(labels)[labels] - 1
+    if not others.any():
+        raise UserError("no genre has two tracks in the test split: there is nothing to find")
+    count = min(NEAREST, len(test) - 1)
+    ways = rankings(train, test, labels, run)
+    scores = {name: score(rank, labels, count) for name, rank in ways.items()}
+    scores["random"] = chance(labels, count, run.hparams.seed)
+    names = ("precision", "mean_average_precision")
+    return {
+        "tracks": len(test),
+        "alone": int((others == 0).sum()),
+        "neighbours": count,
+        "scores": {name: dict(zip(names, map(float, both))) for name, both in scores.items()},
+    }
+
+
+def rankings(train, test, labels, run):
+    """A `rank` for `score` of test `Track`s for each way to put them in order, but chance."""
+    mfccs = standardized(*(mean_mfccs(tracks, run.hparams) for tracks in (train, test)))
+    return {
+        "embeddings": by_cosine(embed_tracks(test, run)),
+        "mean MFCC": by_cosine(mfccs),
+        "the best possible": perfect(labels),
+    }
+
+
+def format_scores(found):
+    """What `evaluate` gave, as text."""
+    count = found["neighbours"]
+    lines = [f"Test split: {found['tracks']} tracks, each sought among the others"]
+    if found["alone"]:
+        lines.append(f"{found['alone']} are alone in their genre: nothing is sought for these")
+    if count < NEAREST:
+        lines.append(f"P@{count}, not P@{NEAREST}: there are no more others")
+    lines.append(f"{'':18}   P@{count:<3}    MAP")
+    for name, (precision, mean) in ((n, s.values()) for n, s in found["scores"].items()):
+        lines.append(f"{name:18}  {precision:.4f}  {mean:.4f}")
+    return "\n".join(lines)
+
+
+def main(argv=None):
+    """Index, find or evaluate; the status is 1 where a file cannot be read."""
+    args, failed = parse(argv), []
+    run = Run(find_weights(args.run), args.device)
+    print(f"Run: {run}\n{describe_length(run.hparams)}")
+    index = build_index(args.index, run, failed) if args.index else None
+    if args.files:
+        index = index or choose_index(run, args.collection)
+        print(f"Index: {index.collection}, {len(index.tracks)} tracks")
+        find = do_each(
+            lambda path: find_like(path, index, run, args.top), find_audio(args.files), failed
+        )
+        for lines in find:
+            print(f"\n{lines}", flush=True)
+    if args.evaluate:
+        found = evaluate(run)
+        write_text(run.weights.parent / "retrieval.json", json.dumps(found, indent=1))
+        print(format_scores(found))
+    if failed:
+        print(f"{len(failed)} could not be read, see above", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    run_script(main)

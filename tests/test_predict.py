@@ -1,0 +1,133 @@
+"""Genres of files: those of the test report, of any length, and what cannot be read is named."""
+
+import csv
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import soundfile
+from conftest import RATE, ROOT, flags, sine
+from test_inference import write_long
+
+from feature_extraction import main as extract_main
+from predict import clock, main, parse
+from train_test import main as train_main
+
+
+def read_json(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "changed", [{"feature_length": 340, "chunk_length": 170, "scale": "db"}, {"precision": "bf16"}]
+)
+def test_a_test_track_has_the_probabilities_of_the_report(settings, tmp_path, changed):
+    hparams = dataclasses.replace(settings, **changed)
+    assert extract_main(flags(hparams)) == 0
+    train_main(flags(hparams, run_path="runs/one"))
+    rows = read_json(tmp_path / "runs/one/report.json")["tracks"]
+    files = [str(tmp_path / "data" / row["track"]) for row in rows]
+    (tmp_path / "features").rename(tmp_path / "gone")  # the checkpoint alone is enough
+    assert main([*files, "--json", "all.json", "--device", "cpu"]) == 0
+    made = read_json(tmp_path / "all.json")["tracks"]
+    assert [row["predicted"] for row in made] == [row["predicted"] for row in rows]
+    for mine, theirs in zip(made, rows):
+        assert mine["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-5)
+
+
+def test_genres_are_printed_with_what_they_are_of(weights, data_set, capsys):
+    assert main([str(data_set / "jazz"), "--top", "2", "--device", "cpu"]) == 0
+    first, second, *lines = capsys.readouterr().out.splitlines()
+    assert first == f"Run: {weights.parent} (Baseline, weights of epoch 3)"
+    assert second == "The first 2.0 s of each track, as the run was tested; --whole takes all"
+    assert len(lines) == 8
+    assert lines[0].startswith(f"{data_set / 'jazz' / 'jazz.00000.wav'}: ")
+    assert lines[0].count("%") == 2
+
+
+def test_what_cannot_be_read_is_named_and_the_others_go_on(weights, data_set, tmp_path, capsys):
+    (tmp_path / "text.mp3").write_text("no music\n" * 1000, encoding="utf-8")
+    (tmp_path / "empty").mkdir()
+    good = str(data_set / "jazz/jazz.00000.wav")
+    names = ["text.mp3", "empty", "missing.wav", good]
+    assert main([*names, "--csv", "all.csv", "--json", "all.json"]) == 1
+    out, err = capsys.readouterr()
+    assert good in out
+    for message in (
+        "broken: text.mp3 cannot be read (it is no audio)",
+        "broken: empty has no audio that libsndfile reads",
+        "broken: missing.wav is missing",
+        "3 of 4 could not be read",
+    ):
+        assert message in err
+    assert len(err.splitlines()) == 4
+    with open("all.csv", encoding="utf-8", newline="") as file:
+        header, row = csv.reader(file)
+    assert header == ["track", "begin", "end", "predicted", "classical", "jazz", "metal"]
+    assert row[:3] == [good, "0.0", "2.048"]
+    assert sum(map(float, row[4:])) == pytest.approx(1, abs=1e-5)
+    values = read_json(tmp_path / "all.json")
+    assert len(values["tracks"]) == 1
+    assert len(values["broken"]) == 3
+
+
+def test_a_file_shorter_than_a_chunk_is_padded_and_said(weights, tmp_path, capsys):
+    soundfile.write(tmp_path / "a.flac", sine(440, 0.2), RATE)
+    assert main(["a.flac"]) == 0
+    assert "(0.2 s, shorter than a chunk of 1.0 s: padded with silence)" in capsys.readouterr().out
+
+
+def test_a_timeline_is_of_the_whole_as_text_picture_and_table(weights, tmp_path, capsys):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_long(tmp_path / folder / "long.wav", 8.5)
+    assert main(["a", "b", "--timeline", "--csv", "all.csv", "--json", "all.json"]) == 0
+    out = capsys.readouterr().out
+    assert "All of each track" in out
+    assert re.search(r"\n        0:00 to 0:0\d  (classical|jazz|metal) \d\d\.\d %\n", out)
+    for name in ("long.wav-timeline.png", "long.wav-timeline-2.png"):
+        assert f"  {name}\n" in out
+        assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
+    timeline = read_json(tmp_path / "all.json")["tracks"][0]["timeline"]
+    assert [row["begin"] for row in timeline] == [1.024 * i for i in range(8)]
+    assert timeline[-1]["end"] == 8.192  # 8.5 s: less than half of a ninth chunk
+    with open("all.csv", encoding="utf-8", newline="") as file:
+        assert len(list(csv.reader(file))) == 1 + 2 * 8
+
+
+def test_times_are_read_as_clocks_are():
+    assert [clock(t) for t in (0, 59.6, 61, 3599.2, 3600, 36061)] == [
+        *("0:00", "1:00", "1:01", "59:59", "1:00:00", "10:01:01")
+    ]
+
+
+def test_flags_may_stand_between_files():
+    args = parse(["a.wav", "--top", "2", "b.wav", "--timeline"])
+    assert (args.files, args.top, args.whole) == (["a.wav", "b.wav"], 2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "arguments are required: files"),
+        (["a.wav", "--top", "0"], "--top 0: must be 1 or more"),
+    ],
+)
+def test_wrong_flags_end_with_a_message(words, message, capsys):
+    with pytest.raises(SystemExit):
+        parse(words)
+    assert message in capsys.readouterr().err
+
+
+def test_predicting_loads_nothing_that_it_does_not_need(weights, data_set):
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import predict; predict.main([sys.argv[2]]); "
+        "heavy = {'sklearn', 'matplotlib', 'librosa', 'data_manager'}; "
+        "sys.exit(str(heavy & set(sys.modules) or ''))"
+    )
+    words = [sys.executable, "-c", code, str(ROOT), str(data_set / "jazz/jazz.00000.wav")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.stderr.strip() == ""
