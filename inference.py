@@ -1,9 +1,10 @@
 """What `predict.py` and `retrieve.py` share: a trained run, and audio files in chunks for it.
 
-The checkpoint alone is enough: settings, genres and normalization are in it. A file of up to two
-minutes goes through the functions of extraction, so that what is predicted is what was tested. A
-longer one is read, resampled and extracted part by part, in memory that does not grow with it. No
-feature depends on more of a track than a few seconds around each row: its chunks are the same.
+The checkpoint alone is enough: settings, genres or tags, and normalization are in it. A file of up
+to two minutes goes through the functions of extraction, so that what is predicted is what was
+tested. A longer one is read, resampled and extracted part by part, in memory that does not grow
+with it. No feature depends on more of a track than a few seconds around each row: its chunks are
+the same.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from device import find_device
 from feature_extraction import extract_feature, kept_samples, resize_array, silent_row
 from hparams import HParams, UserError, device_value
 from manifest import counted_chunks, kept_length
-from model import UnknownModel, WrongInput, build_model
+from model import UnknownModel, WrongInput, build_model, to_probabilities
 
 LONGEST_WHOLE = 120  # seconds of audio that are read at once
 BATCH_VALUES = 1 << 18  # of chunks given to a model at once: some hundred MB in the largest one
@@ -62,7 +63,8 @@ class Run:
 
     def probabilities(self, chunks):
         """Probabilities of each chunk, float32: (n, frames, bins) to (n, classes)."""
-        return self.compute(self.model, chunks).softmax(1).cpu().numpy()
+        logits = self.compute(self.model, chunks)
+        return to_probabilities(logits, self.hparams.task).cpu().numpy()
 
     def embed(self, chunks):
         """What the last layer sees of each chunk: (n, frames, bins) to (n, values), float32.

@@ -17,11 +17,6 @@ from sklearn.metrics import (
 RESAMPLES = 1000  # of the test tracks, for the interval of a mean AUC
 
 
-def to_probabilities(logits, task):
-    """Logits (chunks, classes), a tensor, as probabilities: of one of all genres, of each tag."""
-    return logits.sigmoid() if task == "tagging" else logits.softmax(1)
-
-
 def average_by_track(values, tracks):
     """Mean of the rows of each track: (chunks, ...) and owners (chunks,) to (tracks, ...).
 

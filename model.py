@@ -42,6 +42,11 @@ def is_model(value):
     return isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == __name__
 
 
+def to_probabilities(logits, task):
+    """Logits (chunks, classes), a tensor, as probabilities: of one of all genres, of each tag."""
+    return logits.sigmoid() if task == "tagging" else logits.softmax(1)
+
+
 class Baseline(nn.Module):
     """The tutorial's 1-D CNN (slides "net.py"): convolutions over time, mel bands as channels.
 

@@ -1,11 +1,12 @@
-"""Genres of any audio file, by the newest run or another.
+"""Genres, or tags, of any audio file, by the newest run or another.
 
     python predict.py song.mp3
     python predict.py my_music mix.flac --timeline --csv genres.csv
 
 Prints the most probable genres of each track, by the mean of its chunks' probabilities: of the same
-frames of a track that the run was tested on, or of all of them by `--whole`. `--timeline` shows how
-the genre changes. Settings come from the run's checkpoint, and no flag changes them.
+frames of a track that the run was tested on, or of all of them by `--whole`. Of a run of tagging it
+prints tags, and a sentence made of them. `--timeline` shows how either changes. Settings come from
+the run's checkpoint, and no flag changes them.
 """
 
 import csv
@@ -31,6 +32,7 @@ from inference import (
     track_chunks,
 )
 from manifest import write_text
+from tags import describe as describe_tags
 
 
 class Prediction(NamedTuple):
@@ -48,12 +50,14 @@ class Prediction(NamedTuple):
 
 def parse(argv=None):
     """The command line's settings."""
-    parser = make_parser("Genres of any audio file, by a trained run.")
+    parser = make_parser("Genres, or tags, of any audio file, by a trained run.")
     parser.add_argument("files", nargs="+", help="audio files, and folders of them")
-    parser.add_argument("--top", type=int, default=3, help="genres to print of a track [3]")
+    parser.add_argument("--top", type=int, default=3, help="genres or tags to print of a track [3]")
     parser.add_argument("--whole", action="store_true", help="all of a track, however long")
     parser.add_argument(
-        "--timeline", action="store_true", help="genre by chunk, as text and PNG; implies --whole"
+        "--timeline",
+        action="store_true",
+        help="genre or tags by chunk, as text and PNG; implies --whole",
     )
     parser.add_argument("--json", help="file to write all probabilities to, as JSON")
     parser.add_argument(
@@ -79,16 +83,30 @@ def predict_track(path, run, hparams):
 
 
 def describe(prediction, top, hparams):
-    """The `top` genres of a track and their probabilities, as a line."""
+    """The `top` classes of a track and their probabilities, as a line; of tags a sentence too."""
     shares = prediction.probabilities
     best = np.argsort(-shares, kind="stable")[:top]
-    found = ", ".join(f"{hparams.genres[i]} {100 * shares[i]:.1f} %" for i in best)
+    found = ", ".join(f"{hparams.classes[i]} {100 * shares[i]:.1f} %" for i in best)
+    line = f"{prediction.path}: {found}{describe_padding(prediction, hparams)}"
+    if hparams.task != "tagging":
+        return line
+    return f"{line}\n  {describe_tags(shares, hparams.tags)}"
+
+
+def describe_padding(prediction, hparams):
+    """What there is to say of a track shorter than a chunk; empty of others."""
     if prediction.rows >= hparams.chunk_length:
-        return f"{prediction.path}: {found}"
+        return ""
     seconds = seconds_of(prediction.rows, hparams)
     chunk = seconds_of(hparams.chunk_length, hparams)
-    short = f"{seconds:.1f} s, shorter than a chunk of {chunk:.1f} s: padded with silence"
-    return f"{prediction.path}: {found} ({short})"
+    return f" ({seconds:.1f} s, shorter than a chunk of {chunk:.1f} s: padded with silence)"
+
+
+def predicted(shares, hparams):
+    """The indices of what probabilities (classes,) say: one genre, or all the likely tags."""
+    if hparams.task == "tagging":
+        return tuple(np.flatnonzero(shares > 0.5).tolist())
+    return (int(shares.argmax()),)
 
 
 def edges(prediction, hparams):
@@ -98,13 +116,15 @@ def edges(prediction, hparams):
 
 
 def describe_timeline(prediction, hparams):
-    """Which genre a track has from when to when, with its mean probability, a line each."""
-    times, best = edges(prediction, hparams), prediction.chunks.argmax(1)
-    for genre, run_of in groupby(range(len(best)), best.__getitem__):
+    """What a track is from when to when, with mean probabilities, a line each."""
+    times = edges(prediction, hparams)
+    names = [predicted(shares, hparams) for shares in prediction.chunks]
+    for found, run_of in groupby(range(len(names)), names.__getitem__):
         first, *_, last = [*run_of] * 2
-        share = 100 * prediction.chunks[first : last + 1, genre].mean()
+        means = 100 * prediction.chunks[first : last + 1].mean(0)
+        shown = ", ".join(f"{hparams.classes[i]} {means[i]:.1f} %" for i in found)
         when = f"{clock(times[first])} to {clock(times[last + 1])}"
-        yield f"  {when:>18}  {hparams.genres[genre]} {share:.1f} %"
+        yield f"  {when:>18}  {shown or 'no tag is likely'}"
 
 
 def clock(seconds):
@@ -126,7 +146,7 @@ def draw_timeline(prediction, drawn, hparams):
         path = path.with_name(f"{path.stem}-{len(drawn) + 1}.png")
     drawn.add(path)
     times, name = edges(prediction, hparams), prediction.path.name
-    save_picture(path, plot_timeline, prediction.chunks, times, hparams.genres, name)
+    save_picture(path, plot_timeline, prediction.chunks, times, hparams.classes, name)
     return path
 
 
@@ -150,8 +170,8 @@ def row_of(prediction, shares, begin, end, hparams):
         "track": str(prediction.path),
         "begin": round(float(begin), 3),
         "end": round(float(end), 3),
-        "predicted": hparams.genres[int(shares.argmax())],
-        "probabilities": dict(zip(hparams.genres, map(float, shares))),
+        "predicted": ", ".join(hparams.classes[i] for i in predicted(shares, hparams)),
+        "probabilities": dict(zip(hparams.classes, map(float, shares))),
     }
 
 
@@ -159,7 +179,7 @@ def as_csv(predictions, args, hparams):
     """All predictions as a table with a row a track, or a chunk of a timeline."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["track", "begin", "end", "predicted", *hparams.genres])
+    writer.writerow(["track", "begin", "end", "predicted", *hparams.classes])
     for prediction in predictions:
         times, rows = edges(prediction, hparams), prediction.chunks
         if not args.timeline:

@@ -41,9 +41,8 @@ from metrics import (
     list_tag_predictions,
     score,
     score_tags,
-    to_probabilities,
 )
-from model import UnknownModel, WrongInput, build_model
+from model import UnknownModel, WrongInput, build_model, to_probabilities
 from tags import choose_classes
 
 FEW_STEPS = 5

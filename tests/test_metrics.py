@@ -12,9 +12,9 @@ from metrics import (
     resampled_auc,
     score,
     score_tags,
-    to_probabilities,
     wilson_interval,
 )
+from model import to_probabilities
 from report import format_report
 
 PROBABILITIES = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]])

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -46,6 +47,25 @@ def test_genres_are_printed_with_what_they_are_of(weights, data_set, capsys):
     assert len(lines) == 8
     assert lines[0].startswith(f"{data_set / 'jazz' / 'jazz.00000.wav'}: ")
     assert lines[0].count("%") == 2
+
+
+def test_tags_are_printed_with_a_sentence_made_of_them(extracted, data_set, capsys):
+    lists = [(data_set / f"{split}_list.txt").read_text() for split in ("train", "valid", "test")]
+    lines = ["track,tempo:slow,loud", *(f"{n},{int('j' in n)},1" for n in "".join(lists).split())]
+    lines[1] = lines[1][:-1] + "0"
+    (data_set / "tags.csv").write_text("\n".join(lines), encoding="utf-8")
+    train_main(flags(extracted, task="tagging", run_path="runs/tags", tags=["tempo:slow"]))
+    report = read_json(Path("runs/tags/report.json"))["tracks"][0]
+    track = str(data_set / report["track"])
+    capsys.readouterr()
+    assert main([track, "--json", "tags.json", "--timeline", "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    share = report["probabilities"]["tempo:slow"]
+    assert f"{track}: tempo:slow {100 * share:.1f} %\n" in out
+    made = read_json(Path("tags.json"))["tracks"][0]
+    assert made["probabilities"]["tempo:slow"] == pytest.approx(share, abs=1e-5)
+    assert made["predicted"] == ("tempo:slow" if share > 0.5 else "")
+    assert Path(f"{Path(track).name}-timeline.png").exists()
 
 
 def test_what_cannot_be_read_is_named_and_the_others_go_on(weights, data_set, tmp_path, capsys):
