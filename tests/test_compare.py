@@ -14,7 +14,7 @@ import compare
 from compare import main, mcnemar
 from hparams import HParams, UserError, flag_words
 
-NET = {"model": "Compact1D", "optimizer": "adamw", "batch_size": 4, "num_epochs": 6}
+NET = {"model": "Compact1D", "optimizer": "adamw", "batch_size": 4, "num_epochs": 2}
 SVM = {"feature": "mfcc", "model": "svm"}
 DATA = ["--dataset_path", "data", "--num_workers", "1"]
 
@@ -191,7 +191,7 @@ def test_wrong_commands_are_messages(recipes, data_set, words, message):
         main([*data, *words])
 
 
-def test_a_damaged_table_is_a_message(recipes):
+def test_a_damaged_table_is_a_message(recipes, called):
     Path("results").mkdir()
     Path("results/data.json").write_text("{", encoding="utf-8")
     with pytest.raises(UserError, match=r"data.json is damaged .* delete it; runs are kept"):
@@ -200,13 +200,12 @@ def test_a_damaged_table_is_a_message(recipes):
 
 def test_as_a_command_failures_are_named_with_their_log(recipes, data_set):
     (data_set / "jazz/jazz.00000.wav").write_bytes(b"no audio")
-    done = run("compare.py", *DATA, "--recipes", "svm.args", "--num_seeds", "1", cwd=".")
+    words = [*DATA, "--recipes", "svm.args", "--num_seeds", "1"]
+    done = run("compare.py", *words, cwd=".")
     assert done.returncode == 1
     assert "*** svm: feature_extraction.py failed: " in done.stdout
     assert Path("runs/compare/data/svm-features.log").read_text(encoding="utf-8")
     assert done.stderr.startswith("error: svm: failed, see above")
-    done = run(
-        "compare.py", *DATA, "--recipes", "svm.args", "--num_seeds", "1", "--skip_broken", cwd="."
-    )
+    done = run("compare.py", *words, "--skip_broken", cwd=".")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "| svm | 1 |" in done.stdout
