@@ -16,7 +16,7 @@ demo: $(INSTALLED)
 	$(VENV_PYTHON) train_test.py --dataset_path dataset/demo
 
 test: $(INSTALLED)
-	$(VENV_PYTHON) -m pytest
+	$(VENV_PYTHON) -m pytest -n auto
 
 lint: $(INSTALLED)
 	$(VENV_PYTHON) -m ruff check .

@@ -13,6 +13,7 @@ import soundfile
 from feature_extraction import main as extract_main
 from hparams import HParams, flag_words
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of scripts too: tests run beside each other
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 8000
 SIZES = {"train": 4, "valid": 2, "test": 2}
