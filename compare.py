@@ -110,7 +110,7 @@ def read_recipes(hparams, argv):
 def run_folder(recipe, seed, splits):
     """The folder of a run: named by all that decides its outcome, but for other code."""
     fields = in_group("feature", "model", "training", "augmentation")
-    apart = {"seed", "run_path", "resume", "device"}
+    apart = {"seed", "run_path", "resume", "device", "tensorboard"}
     settings = {f.name: getattr(recipe.hparams, f.name) for f in fields if f.name not in apart}
     source = inspect.getsource(recipe.network) if recipe.network else ""
     decides = [settings, recipe.hparams.genres, [*map(digest, splits.values())], source]

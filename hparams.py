@@ -124,6 +124,9 @@ class HParams:
         "fp32", "training", "fp32, or bf16: faster where the processor has bfloat16 units"
     )
     seed: int = setting(0, "training", "seed of every random draw")
+    tensorboard: bool = setting(
+        False, "training", "write losses and accuracies for TensorBoard too"
+    )
     run_path: str = setting("", "training", "folder of the run (unset: a new one in runs)")
     resume: str = setting(
         "",

@@ -44,10 +44,12 @@ from metrics import (
 )
 from model import UnknownModel, WrongInput, build_model, to_probabilities
 from tags import choose_classes
+from watch import Scalars, label_epoch, progress, summary_writer
 
 FEW_STEPS = 5
-# when a run is resumed
-FREE_TO_CHANGE = {"resume", "num_epochs", "max_minutes", "device", "num_workers", "cache_gb"}
+FREE_TO_CHANGE = {  # when a run is resumed
+    *("resume", "num_epochs", "max_minutes", "device", "num_workers", "cache_gb", "tensorboard"),
+}
 
 
 def set_seed(seed):
@@ -95,8 +97,11 @@ class Runner:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return self.model(x.to(self.device)).float()
 
-    def run(self, dataloader, mode="train"):
-        """One pass, training where `mode` is 'train', else 'eval': mean loss and accuracy."""
+    def run(self, dataloader, mode="train", label=""):
+        """One pass, training where `mode` is 'train', else 'eval': mean loss and accuracy.
+
+        In a terminal it shows a progress bar with a label.
+        """
         if mode not in ("train", "eval"):
             raise ValueError(f"mode {mode!r} must be 'train' or 'eval'")
         training = mode == "train"
@@ -104,7 +109,7 @@ class Runner:
         criterion = self.criterion if training else self.loss
         totals = torch.zeros(2, device=self.device)
         with torch.inference_mode(not training):
-            for x, y in dataloader:
+            for x, y in progress(dataloader, label):
                 prediction, y = self.logits(x), y.to(self.device)
                 loss = criterion(prediction, y)
                 if training:
@@ -290,11 +295,13 @@ def train(runner, train_loader, valid_loader, folder, hparams):
         )
     write_settings(folder, hparams)
     forget_report(folder)
+    scalars = Scalars(folder, history, hparams)
     while not finished(runner, history, hparams):
         began, epoch = time.monotonic(), len(history) + 1
         train_loader.dataset.begin_epoch(epoch)
-        train_loss, train_acc = runner.run(train_loader, "train")
-        valid_loss, valid_acc = runner.run(valid_loader, "eval")
+        label = label_epoch(epoch, runner.seconds, hparams)
+        train_loss, train_acc = runner.run(train_loader, "train", label)
+        valid_loss, valid_acc = runner.run(valid_loader, "eval", f"{label}, valid")
         print(
             f"[Epoch {epoch}/{hparams.num_epochs}] [Train Loss: {train_loss:.4f}] "
             f"[Train Acc: {train_acc:.4f}] [Valid Loss: {valid_loss:.4f}] "
@@ -305,6 +312,7 @@ def train(runner, train_loader, valid_loader, folder, hparams):
         runner.early_stop(valid_loss, epoch)
         runner.seconds += time.monotonic() - began
         save(runner, loaders, folder, history, hparams)
+        scalars.add(history[-1])
     if not runner.best_epoch:
         raise UserError("nothing was learned: no validation loss is a number; see above")
     return history
@@ -462,6 +470,8 @@ def main(argv=None):
     if hparams.resume:
         folder, hparams = resumed(hparams, argv)
     hparams = choose_classes(hparams)
+    if hparams.tensorboard:
+        summary_writer()  # tell of a missing package before anything is written
     set_seed(hparams.seed)
     loaders = train_loader, valid_loader, test_loader = get_dataloader(hparams)
     runner = Runner(hparams, train_loader)
