@@ -32,10 +32,11 @@ WINDOWS = {
     "rectangular": np.ones,
 }
 SHOWN = {"tutorial": "log10(1 + 10 magnitude)", "db": "dB", "none": "magnitude"}
+MFCC_BAR = {"label": "value (row 0 is beyond)", "extend": "both"}
 C1 = 440 * 2 ** (-45 / 12)  # Hz, the lowest bin of a CQT
 RANGE_DB = 80  # below the loudest value, what a picture in dB still tells apart
 LEAST_DB = -100  # of `decibels`
-COLUMNS = 1500  # of a drawn waveform, at most: more than a page has pixels
+COLUMNS = 1500  # drawn, at most: more than a page has pixels
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 1e9)  # seconds between them
 
 
@@ -142,23 +143,22 @@ def new_page(width, height, mosaic, title, **options):
     return figure, axes
 
 
-def show(values, times, hz, axis, label, ax, extend="neither", **options):
-    """Values (rows, bins) over seconds and Hz, with a colour bar where there is a label for it.
+def show(values, times, hz, axis, bar, ax, **options):
+    """Values (rows, bins) over seconds and Hz in axes, with a colour bar if there are its options.
 
-    `axis` is librosa's name of the frequency axis; `extend` says at which ends of the colour bar
-    there are values beyond it. Returns the axes.
+    `axis` is librosa's name of the frequency axis.
     """
     from librosa.display import specshow  # it takes a second to load: not before it is needed
 
-    coordinates = {"x_coords": times, "y_coords": hz, "x_axis": "s", "y_axis": axis}
-    mesh = specshow(values.T, **coordinates, **{"cmap": MAP} | options, ax=ax)
+    step = -(-len(values) // COLUMNS)
+    coordinates = {"x_coords": times[::step], "y_coords": hz, "x_axis": "s", "y_axis": axis}
+    mesh = specshow(values[::step].T, **coordinates, **{"cmap": MAP} | options, ax=ax)
     ax.xaxis.set_major_locator(MaxNLocator(6))  # librosa's are odd: 0.6, 1.2, 1.8 ...
     ax.xaxis.set_major_formatter(ScalarFormatter())
     ax.minorticks_off()  # of notes these would be a black bar
     ax.set_xlabel("time (s)")
-    if label:
-        ax.figure.colorbar(mesh, ax=ax, label=label, extend=extend)
-    return ax
+    if bar:
+        ax.figure.colorbar(mesh, ax=ax, **bar)
 
 
 def plot_waveform(y, sample_rate, ax=None):
@@ -200,25 +200,30 @@ def plot_feature(y, hparams, ax=None, axis=None, start=0.0, limits=None):
         axis = (
             axis or {"linear_stft": "linear", "log_mel": "mel", "cqt": "cqt_note"}[hparams.feature]
         )
-        label = "" if limits else SHOWN[hparams.scale]
+        bar = {} if limits else {"label": SHOWN[hparams.scale]}
         least, most = limits or colour_limits(feature, hparams)
-        show(feature, times, bin_hz(hparams), axis, label, ax, vmin=least, vmax=most)
+        show(feature, times, bin_hz(hparams), axis, bar, ax, vmin=least, vmax=most)
         ax.set_ylabel("note" if axis == "cqt_note" else "frequency (Hz)")
     ax.set_xlim(start, min(ax.get_xlim()[1], start + len(y) / hparams.sample_rate))
     return ax
 
 
-def show_mfcc(feature, times, ax):
-    """Cepstral coefficients (frames, coefficients) over seconds; returns the axes.
+def mfcc_limits(feature):
+    """The values of the first and the last colour of cepstral coefficients (frames, coefficients).
 
-    Colours reach to the largest but the first, which tells loudness and is many times larger.
+    They reach to the largest but the first, which tells loudness and is many times larger.
     """
     most = np.abs(feature[:, 1:]).max(initial=1)
-    colours = {"cmap": TWO_SIDED_MAP, "vmin": -most, "vmax": most, "extend": "both"}
+    return -most, most
+
+
+def show_mfcc(feature, times, ax):
+    """Cepstral coefficients (frames, coefficients) over seconds, in axes."""
+    least, most = mfcc_limits(feature)
     numbers = np.arange(feature.shape[1])
-    show(feature, times, numbers, None, "value (row 0 is beyond)", ax, **colours)
+    colours = {"cmap": TWO_SIDED_MAP, "vmin": least, "vmax": most}
+    show(feature, times, numbers, None, MFCC_BAR, ax, **colours)
     ax.set(ylabel="coefficient", yticks=numbers[:: max(1, len(numbers) // 6)])
-    return ax
 
 
 def plot_window(name, size, sample_rate, ax=None):
@@ -313,28 +318,30 @@ def plot_chunks(feature, real, counted, hparams, ax=None):
         ax.text((number + 0.5) * chunk, 1.01, name, transform=ax.get_xaxis_transform(), ha="center")
     if real < len(feature):
         ax.axvspan(real * row, len(feature) * row, fill=False, hatch="///", edgecolor="gray")
+    unit = "samples" if hparams.feature == "waveform" else "frames"
     of_bins = f" of {feature.shape[1]} bins" if feature.shape[1] > 1 else ""
-    kind = f"{hparams.feature}{of_bins}, before normalization"
-    chunks_of = f"{counted} chunk{'s' * (counted > 1)} of {hparams.chunk_length} rows"
-    shown = f"{chunks_of} ({chunk:.2f} s)"
-    ax.set_title(f"{kind}: {shown}", pad=20)
+    chunks_of = f"{counted} chunk{'s' * (counted > 1)} of {hparams.chunk_length} {unit}"
+    title = f"{hparams.feature}{of_bins}, before normalization: {chunks_of} ({chunk:.2f} s each)"
+    ax.set_title(title, pad=20)
     return ax
 
 
 def draw_bins(feature, row, hparams, ax):
     """A feature (rows, bins) as the array that it is, its bins labelled by frequency, in axes."""
-    least, most = colour_limits(feature, hparams)
+    mfcc = hparams.feature == "mfcc"
+    least, most = mfcc_limits(feature) if mfcc else colour_limits(feature, hparams)
+    colours = {"vmin": least, "vmax": most, "cmap": TWO_SIDED_MAP if mfcc else MAP}
+    if mfcc:
+        colours["interpolation"] = "nearest"  # so few rows would blur into one another
     extent = (0, len(feature) * row, -0.5, feature.shape[1] - 0.5)
-    image = ax.imshow(
-        feature.T, origin="lower", aspect="auto", extent=extent, cmap=MAP, vmin=least, vmax=most
-    )
-    label = "dB, transformed" if hparams.feature == "mfcc" else SHOWN[hparams.scale]
-    ax.figure.colorbar(image, ax=ax, label=label)
+    image = ax.imshow(feature.T, origin="lower", aspect="auto", extent=extent, **colours)
+    bar = MFCC_BAR if mfcc else {"label": SHOWN[hparams.scale]}
+    ax.figure.colorbar(image, ax=ax, **bar)
     hz = bin_hz(hparams)
     ticks = np.unique(np.linspace(0, feature.shape[1] - 1, 7).astype(int))
     labels = [f"{tick} ({hz[tick]:.0f} Hz)" if hz is not None else str(tick) for tick in ticks]
     ax.set_yticks(ticks, labels)
-    ax.set(xlabel="time (s)", ylabel="bin" if hz is None else "bin (its frequency)")
+    ax.set(xlabel="time (s)", ylabel="coefficient" if mfcc else "bin (its frequency)")
 
 
 def plot_filter(weights, most, ax=None):
@@ -465,14 +472,14 @@ def plot_wrong(wrong, ax=None):
     ax = new_axes(ax, figsize=(6, 5))
     for row, (track, said, share) in enumerate(wrong):
         ax.barh(row, share, height=0.25, color=RED)
-        words = [f"{shorten(track)}", f"{shorten(said)}: {100 * share:.0f} %"]
-        ax.text(0.01, row - 0.16, "\n".join(words), va="bottom", fontsize=9, linespacing=1.1)
+        words = f"{shorten(track)}\n{100 * share:.0f} %: {shorten(said)}"
+        ax.text(0.01, row - 0.16, words, va="bottom", fontsize=9, linespacing=1.1, clip_on=True)
     ax.set(xlim=(0, 1), ylim=(max(5, len(wrong)) - 0.6, -0.9), yticks=[], xlabel="probability")
     ax.set_title("Most confidently wrong" if wrong else "Nothing was wrong")
     return ax
 
 
-def shorten(text, most=54):
+def shorten(text, most=50):
     """Words without their middle, where they are longer than so many letters."""
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 + 5 :]}"
 

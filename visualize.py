@@ -19,7 +19,13 @@ import soxr
 
 from audio import load_audio, open_audio, stream_audio
 from data_augment import EFFECTS, draw_parameters, within_range
-from feature_extraction import extract_feature, kept_samples, resize_array, silent_row
+from feature_extraction import (
+    extract_feature,
+    kept_samples,
+    resize_array,
+    silent_row,
+    warn_of_empty_mels,
+)
 from hparams import AUGMENT_EFFECTS, HParams, UserError, make_parser, run_script, unknown_flag
 from manifest import counted_chunks, kept_length
 from plots import (
@@ -52,6 +58,7 @@ from report import save_picture
 
 EXCERPT = 2.0  # seconds on which short and long windows are compared
 MOST_FILTERS = 64  # on a page
+LONGEST_NAME = 14  # letters of a genre, for a matrix that takes half of a page
 ORIGINAL = "the track itself"
 
 
@@ -71,7 +78,7 @@ def read_start(path, seconds, hparams):
     if len(y) < 4 * hparams.win_size:
         raise UserError(
             f"{path} has {len(y)} samples, too few for a page: it takes four windows "
-            f"({4 * hparams.win_size}); pass a smaller --win_size and --fft_size"
+            f"({4 * hparams.win_size}); take more of it, or a smaller --win_size and --fft_size"
         )
     return y
 
@@ -280,7 +287,7 @@ def run_rows(history, report):
         return [*rows, ["roc", "pr"], ["wrong", "wrong"]], [*heights, tall, 5.5], width
     if report:
         genres = len(report["per_genre"])
-        if genres <= 10:
+        if genres <= 10 and max(map(len, report["per_genre"])) <= LONGEST_NAME:
             return [*rows, ["matrix", "wrong"]], [*heights, 5.5], width
         tall = matrix_inches(genres)
         rows, heights = [*rows, ["matrix"] * 2, ["wrong"] * 2], [*heights, tall, 5.5]
@@ -424,8 +431,8 @@ def parse(argv=None):
 
 def check_flags(parser, args, names):
     """Have the parser exit where flags ask for no page, or for settings (their names) of a run."""
-    if args.seconds < 0:
-        parser.error(f"--seconds {args.seconds:g}: must be 0 or more")
+    if not 0 <= args.seconds < np.inf:
+        parser.error(f"--seconds {args.seconds:g}: must be 0 (all) or more")
     if (args.chunks or args.augment) and not args.files:
         parser.error("--chunks and --augment are of files: name one")
     if args.files or args.windows or args.mel_filters:
@@ -443,6 +450,7 @@ def main(argv=None):
         sizes = hparams.win_size, hparams.sample_rate
         save(Path(args.out, "windows.png"), windows_page, *sizes)
     if args.mel_filters:
+        warn_of_empty_mels(hparams)
         save(Path(args.out, "mel_filters.png"), mel_page, hparams)
     if args.run is not None:
         draw_run(args)

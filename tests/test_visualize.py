@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import librosa
@@ -9,7 +11,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
-from conftest import RATE, sine
+from conftest import RATE, ROOT, sine
 from matplotlib import pyplot as plt
 from test_report import HISTORY, some_report, tag_report
 
@@ -22,6 +24,7 @@ from model import build_model
 from plots import (
     audible_cqt,
     bin_hz,
+    colour_limits,
     envelope,
     find_wrong,
     first_null,
@@ -30,6 +33,7 @@ from plots import (
     own_settings,
     plot_chunks,
     plot_feature,
+    plot_filter,
     plot_mel_scales,
     plot_window,
     plot_window_spectrum,
@@ -46,6 +50,7 @@ from visualize import (
     network_feature,
     parse,
     read_start,
+    run_rows,
 )
 
 TONE = 440.0
@@ -135,6 +140,32 @@ def test_lobes_of_windows_are_those_of_theory(name, width, level, size):
     assert spectrum[0] == 0 and first_null(spectrum) > 0
 
 
+def test_short_and_long_windows_differ_in_nothing_else():
+    short, long = plt.subplots(1, 2)[1]
+    compare_windows(sine(TONE, 5, 22050), HParams(), short, long)
+    assert drawn_rows(short)[0].shape[1] == drawn_rows(long)[0].shape[1]
+
+
+def test_silence_is_dark_and_long_features_are_thinned():
+    assert colour_limits(np.zeros((2, 2)), HParams()) == (0, 1)
+    assert colour_limits(np.full((2, 2), -100.0), HParams(scale="db")) == (-100, -20)
+    ax = plot_feature(sine(TONE, 4, 22050), HParams(hop_size=16))
+    values, _ = drawn_rows(ax)
+    assert values.shape == (128, 1379)  # every fourth of 5513 frames
+    assert ax.get_xlim()[1] == pytest.approx(4, abs=0.01)
+
+
+def test_a_notebook_keeps_the_figures_that_it_shows():
+    code = (
+        "import sys, types, matplotlib; matplotlib.use('svg'); "
+        "{}import plots; sys.exit(matplotlib.get_backend())"
+    )
+    for first, backend in (("sys.modules['ipykernel'] = types; ", "svg"), ("", "agg")):
+        command = [sys.executable, "-c", code.format(first)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.stderr.strip().lower() == backend
+
+
 def test_the_window_shown_is_that_of_the_features():
     shape = plot_window("Hann", 1024, 22050).lines[0].get_ydata()
     np.testing.assert_allclose(shape, hann(HParams()), atol=1e-6)
@@ -207,6 +238,22 @@ def test_filters_are_the_weights_of_the_first_convolution(settings, changed, sha
     assert weights.shape == shape
     first = next(value for name, value in model.state_dict().items() if value.ndim > 2)
     np.testing.assert_array_equal(weights.ravel(), first.numpy().ravel())
+
+
+def test_a_filter_of_one_bin_is_a_line():
+    line = plot_filter(np.array([[1.0, -2.0, 0.5]]), 2).lines[0]
+    np.testing.assert_array_equal(line.get_ydata(), [1, -2, 0.5])
+    assert plot_filter(np.ones((3, 3)), 2).images[0].get_clim() == (-2, 2)
+
+
+def test_a_matrix_of_many_genres_or_long_names_has_a_row_of_the_page():
+    for genres, row in (
+        (["pop"] * 10, ["matrix", "wrong"]),
+        ([*"abcdefghijk"], ["matrix", "matrix"]),
+        (["a name of some length"], ["matrix", "matrix"]),
+    ):
+        numbered = {f"{genre}{i}": {} for i, genre in enumerate(genres)}
+        assert row in run_rows([], {"per_genre": numbered})[0]
 
 
 def test_wrong_tracks_come_surest_first():
@@ -306,7 +353,8 @@ def test_what_cannot_be_drawn_is_named(settings, data_set, tmp_path, capsys):
         ([], "name an audio file, or pass --windows"),
         (["--chunks"], "are of files: name one"),
         (["--run", "--fft_size", "2048"], "--fft_size: settings come from the run"),
-        (["a.wav", "--seconds", "-1"], "--seconds -1: must be 0 or more"),
+        (["a.wav", "--seconds", "-1"], "--seconds -1: must be 0 (all) or more"),
+        (["a.wav", "--seconds", "nan"], "--seconds nan: must be 0 (all) or more"),
         (["a.wav", "--window"], "did you mean --windows?"),
         (["a.wav", "--num_mel", "64"], "did you mean --num_mels?"),
         (["a.wav", "--fft_size", "512"], "must be at most fft_size"),
