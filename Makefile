@@ -1,4 +1,5 @@
-# make demo: the pipeline end to end. make test: its tests. Both set up .venv first.
+# make demo: the pipeline end to end. make test: its tests. make figures: the README's pictures, of
+# a demo run. All set up .venv first.
 
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
@@ -8,7 +9,7 @@ VENV_PYTHON := .venv/bin/python
 endif
 INSTALLED := .venv/installed
 
-.PHONY: demo test lint bench
+.PHONY: demo test lint bench figures
 
 demo: $(INSTALLED)
 	$(VENV_PYTHON) dataset/demo.py
@@ -26,6 +27,9 @@ bench: $(INSTALLED)
 	-$(VENV_PYTHON) -m pip install nnAudio -c constraints.txt
 	-$(VENV_PYTHON) -m pip install essentia -c constraints.txt
 	$(VENV_PYTHON) benchmarks/run.py
+
+figures: demo
+	$(VENV_PYTHON) docs/figures.py
 
 $(INSTALLED): requirements.txt requirements-dev.txt constraints.txt
 	$(PYTHON) -m venv .venv

@@ -5,6 +5,7 @@ normalization: enough to predict), `last.pt` (besides, the optimizer and every r
 resume from), and the report. Checkpoints hold plain values and tensors: loading one runs no code.
 """
 
+import csv
 import io
 import itertools
 import json
@@ -90,8 +91,8 @@ def make_run_folder(hparams):
 
 def forget_report(folder):
     """Delete the report of a run that goes on: it is of other weights."""
-    pictures = ("confusion_matrix.png", "tag_scores.png", "learning_curves.png")
-    for name in ("report.json", "report.txt", *pictures):
+    pictures = ("confusion_matrix", "tag_scores", "learning_curves", "run", "filters")
+    for name in ("report.json", "report.txt", *(f"{name}.png" for name in pictures)):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -145,6 +146,24 @@ def write_history(folder, history):
     """Write `history.csv`: rows with the keys of `HISTORY`, one an epoch."""
     lines = [",".join(HISTORY), *(",".join(str(row[key]) for key in HISTORY) for row in history)]
     write_text(folder / "history.csv", "".join(f"{line}\n" for line in lines))
+
+
+def read_history(folder):
+    """The rows of `history.csv`, as `write_history` takes them; none where there is no such file.
+
+    Raises `UserError` where it is damaged.
+    """
+    path = folder / "history.csv"
+    if not path.is_file():
+        return []
+    try:
+        names, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
+        history = [dict(zip(names, map(float, row), strict=True)) for row in rows]
+        return [
+            {key: row[key] for key in HISTORY} | {"epoch": int(row["epoch"])} for row in history
+        ]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is damaged ({error}): train again") from error
 
 
 def generator_states(shuffler):

@@ -81,7 +81,7 @@ def read_recipes(hparams, argv):
     Raises `UserError` where there is none, where two share a name or one is of tagging, and for
     `--pair` of others.
     """
-    given = given_flags(make_parser(hparams), hparams, argv)
+    given = given_flags(make_parser(hparams), argv)
     for name in given.keys() & {"resume", "run_path", "model"}:
         raise UserError(f"--{name} {given[name]}: each run has its own; leave it out")
     given = {name: value for name, value in given.items() if name not in OWN_FLAGS}

@@ -79,17 +79,25 @@ def hann(hparams):
     return window
 
 
-@functools.lru_cache(maxsize=4)
-def mel_filters(sample_rate, fft_size, num_mels):
-    """Mel filter bank (num_mels, fft_size // 2 + 1), float32, as `librosa.filters.mel` builds it.
+def mel_edges(sample_rate, num_mels):
+    """Where mel filters begin, peak and end: (num_mels + 2,) in Hz, a filter has three neighbours.
 
-    Slaney's scale (Auditory Toolbox, 1998): 3 mels are 200 Hz up to 1 kHz, then 27 mels are a
-    factor of 6.4; triangles of equal area.
+    Equal steps of Slaney's scale (Auditory Toolbox, 1998): 3 mels are 200 Hz up to 1 kHz, then 27
+    mels are a factor of 6.4.
     """
     top = sample_rate / 2
     top_mel = top * 3 / 200 if top < 1000 else 15 + 27 * np.log(top / 1000) / np.log(6.4)
     mels = np.linspace(0, top_mel, num_mels + 2)
-    edges = np.where(mels < 15, mels * 200 / 3, 1000 * 6.4 ** ((mels - 15) / 27))[:, None]
+    return np.where(mels < 15, mels * 200 / 3, 1000 * 6.4 ** ((mels - 15) / 27))
+
+
+@functools.lru_cache(maxsize=4)
+def mel_filters(sample_rate, fft_size, num_mels):
+    """Mel filter bank (num_mels, fft_size // 2 + 1), float32, as `librosa.filters.mel` builds it.
+
+    Triangles of equal area between the `mel_edges`.
+    """
+    edges = mel_edges(sample_rate, num_mels)[:, None]
     lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
     hz = np.fft.rfftfreq(fft_size, 1 / sample_rate)
     triangles = np.minimum((hz - lower) / (centre - lower), (upper - hz) / (upper - centre))

@@ -170,7 +170,13 @@ class HParams:
         Exits with status 2 and one message on a wrong flag or value, as argparse does.
         """
         parser = make_parser(self)
-        given = given_flags(parser, self, argv)
+        return self.with_flags(given_flags(parser, argv), parser)
+
+    def with_flags(self, given, parser):
+        """Settings with those `given` (name to value) over these, validated.
+
+        Has the parser exit on a wrong value, with status 2 and one message.
+        """
         parsed = dataclasses.replace(self, **given).with_lengths_of_kind(given)
         try:
             parsed.validate()
@@ -324,11 +330,11 @@ class HParams:
         return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
-def given_flags(parser, settings, argv=None):
+def given_flags(parser, argv=None):
     """The settings that the flags of `argv` name, and their values: a dict, in the flags' order."""
     args, unknown = parser.parse_known_args(argv)
     if unknown:
-        parser.error(unknown_flag(unknown[0], settings))
+        parser.error(unknown_flag(unknown[0], parser))
     return vars(args)
 
 
@@ -425,10 +431,10 @@ def make_parser(settings):
     return parser
 
 
-def unknown_flag(flag, settings):
-    """The message for a flag that no setting has: it names the closest one."""
+def unknown_flag(flag, parser):
+    """The message for a flag that a parser does not know: it names the closest one."""
     flag = flag.partition("=")[0]
-    names = [f"--{f.name}" for f in dataclasses.fields(settings)]
+    names = [option for action in parser._actions for option in action.option_strings]
     close = difflib.get_close_matches(flag, names, n=1)
     hint = f"did you mean {close[0]}?" if close else "--help lists all flags"
     return f"unknown argument {flag}: {hint}"

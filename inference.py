@@ -9,7 +9,6 @@ the same.
 
 import argparse
 import dataclasses
-import difflib
 import sys
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from audio import SUFFIXES, audio_seconds, load_audio, remedy, stream_audio
 from checkpoint import fill_weights, load_checkpoint
 from device import find_device
 from feature_extraction import extract_feature, kept_samples, resize_array, silent_row
-from hparams import HParams, UserError, device_value
+from hparams import HParams, UserError, device_value, unknown_flag
 from manifest import counted_chunks, kept_length
 from model import UnknownModel, WrongInput, build_model, to_probabilities
 
@@ -156,10 +155,7 @@ def parse_flags(parser, argv):
     if name in {f.name for f in dataclasses.fields(HParams)}:
         folder = find_weights(args.run).parent
         parser.error(f"{flag}: settings come from the run, {folder}; leave it out")
-    own = [option for action in parser._actions for option in action.option_strings]
-    close = difflib.get_close_matches(flag, own, n=1)
-    hint = f"did you mean {close[0]}?" if close else "--help lists all flags"
-    parser.error(f"unknown argument {flag}: {hint}")
+    parser.error(unknown_flag(flag, parser))
 
 
 def find_audio(names):

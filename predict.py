@@ -139,7 +139,8 @@ def draw_timeline(prediction, drawn, hparams):
 
     `drawn` are the paths that are taken by other tracks; this one is added.
     """
-    from report import plot_timeline, save_picture  # matplotlib takes a second to load
+    from plots import plot_timeline  # matplotlib takes a second to load
+    from report import save_picture
 
     path = Path(f"{prediction.path.name}-timeline.png")
     while path in drawn:

@@ -4,17 +4,15 @@ import json
 import warnings
 
 import matplotlib
-
-matplotlib.use("Agg")  # pictures go to files: no display is needed
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import font_manager
-from matplotlib.ticker import MaxNLocator, MultipleLocator
+from matplotlib import pyplot as plt
 
 from manifest import write_atomic, write_text
+from plots import plot_confusion_matrix, plot_learning_curves, plot_tag_scores
 
-HANGUL_FONTS = {"Malgun Gothic", "Apple SD Gothic Neo", "NanumGothic", "Noto Sans CJK KR"}
-TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 1e9)  # seconds between them
+HANGUL_FONTS = {"Malgun Gothic", "Apple SD Gothic Neo", "NanumGothic"}
+HANGUL_FONTS |= {"Noto Sans CJK KR", "Noto Sans CJK JP"}  # which has Hangul, and is found alone
 
 
 def format_report(report):
@@ -110,86 +108,17 @@ def write_report(folder, report, history=None):
 
 
 def save_picture(path, plot, *data):
-    """Write the picture that `plot(*data)` draws."""
+    """Write the picture that `plot(*data)` draws: the same bytes each time."""
     installed = set(font_manager.get_font_names())
     fonts = ["DejaVu Sans", *sorted(HANGUL_FONTS & installed)]
     style = {"font.family": fonts, "text.parse_math": False}  # a $ in a name is a $
     with plt.rc_context(style), warnings.catch_warnings(record=True) as caught:
-        figure = plot(*data)
-        write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=120))
+        figure = plot(*data).figure
+        options = {"format": "png", "dpi": 120, "metadata": {"Software": None}}  # no version in it
+        write_atomic(path, lambda file: figure.savefig(file, **options))
         plt.close(figure)
     if any("missing from font" in str(warning.message) for warning in caught):
-        print(f"{path.name}: no font here has all letters of it; Noto Sans CJK has, for one")
-
-
-def plot_confusion_matrix(matrix, genres):
-    """A figure of a confusion matrix (classes, classes): counts over shares of the true genre."""
-    share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
-    size = max(5, 0.62 * len(genres) + 2)
-    figure, ax = plt.subplots(figsize=(size + 0.8, size), layout="constrained")
-    image = ax.imshow(share, cmap="cividis", vmin=0, vmax=1)
-    for row, column in np.ndindex(matrix.shape):
-        if matrix[row, column]:
-            color = "black" if share[row, column] > 0.5 else "white"
-            ax.text(column, row, matrix[row, column], ha="center", va="center", color=color)
-    ax.set_xticks(range(len(genres)), genres, rotation=45, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(len(genres)), genres)
-    accuracy = np.trace(matrix) / matrix.sum()
-    ax.set(xlabel="predicted genre", ylabel="true genre")
-    ax.set_title(f"Test tracks: {np.trace(matrix)} of {matrix.sum()} right ({accuracy:.1%})")
-    figure.colorbar(image, label="share of the true genre's tracks", shrink=0.8)
-    return figure
-
-
-def plot_tag_scores(report):
-    """A figure of each tag's ROC-AUC and PR-AUC, the best on top, beside what chance gives."""
-    rows = sorted(report["per_tag"].items(), key=lambda item: item[1]["roc_auc"])
-    tags, scores = zip(*rows)
-    shares = [row["tracks"] / report["num_tracks"] for row in scores]
-    size = min(400, 0.24 * len(tags) + 1.6)  # of more than a thousand tags no picture is legible
-    figure, axes = plt.subplots(1, 2, figsize=(10, size), sharey=True, layout="constrained")
-    for ax, key, name, chance in zip(
-        axes, ("roc_auc", "pr_auc"), ("ROC-AUC", "PR-AUC"), ([0.5] * len(tags), shares)
-    ):
-        ax.barh(range(len(tags)), [row[key] for row in scores], color="#0072B2", height=0.7)
-        ax.plot(chance, range(len(tags)), "D", color="#E69F00", markeredgecolor="black", ms=5)
-        ax.set(xlabel=f"{name} (diamond: by chance)", xlim=(0, 1), ylim=(-0.6, len(tags) - 0.4))
-        ax.set_title(f"mean of {len(tags)} tags: {report[key]:.3f}")
-        ax.grid(axis="x", alpha=0.3)
-    labels = [f"{tag} ({row['tracks']})" for tag, row in rows]
-    axes[0].set_yticks(range(len(tags)), labels)
-    axes[0].set_ylabel(f"tag (how many of {report['num_tracks']} test tracks have it)")
-    return figure
-
-
-def plot_learning_curves(history, best, accuracy="chunk accuracy"):
-    """A figure of loss and accuracy by epoch, from rows of `history.csv`; `best` is marked."""
-    epochs = [row["epoch"] for row in history]
-    marker = "." if len(epochs) < 20 else None
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for ax, key, label in zip(axes, ("loss", "acc"), ("loss (nats)", accuracy)):
-        for split, style in (("train", "-"), ("valid", "--")):
-            values = [row[f"{split}_{key}"] for row in history]
-            ax.plot(epochs, values, style, marker=marker, label=split)
-        ax.axvline(best, color="gray", linewidth=0.8, label=f"tested (epoch {best})")
-        ax.set(xlabel="epoch", ylabel=label)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.grid(alpha=0.3)
-        ax.legend()
-    axes[1].set_ylim(0, 1)
-    return figure
-
-
-def plot_timeline(probabilities, times, genres, title):
-    """A figure of chunks' probabilities (chunks, classes); `times` (chunks + 1,) are in seconds."""
-    size = max(2.5, 0.35 * len(genres) + 1.5)
-    figure, ax = plt.subplots(figsize=(10, size), layout="constrained")
-    mesh = ax.pcolormesh(times, np.arange(len(genres) + 1), probabilities.T, vmin=0, vmax=1)
-    mesh.set_cmap("cividis")
-    ax.set_yticks(np.arange(len(genres)) + 0.5, genres)
-    ax.invert_yaxis()
-    ax.xaxis.set_major_locator(MultipleLocator(next(s for s in TICKS if times[-1] <= 10 * s)))
-    ax.xaxis.set_major_formatter(lambda t, _: f"{int(t // 60)}:{int(t % 60):02d}")
-    ax.set(xlabel="time (minutes:seconds)", title=title)
-    figure.colorbar(mesh, label="probability")
-    return figure
+        print(
+            f"{path.name}: no font here has all letters of it; install Noto Sans CJK, for one, and "
+            f"delete {matplotlib.get_cachedir()}"
+        )

@@ -11,6 +11,7 @@ from conftest import ROOT
 from hparams import HParams
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SCRIPTS = ("predict.py", "retrieve.py", "visualize.py")  # with flags of their own
 COMMANDS = re.findall(r"^    (?:\S*python3?) (\S+\.py.*)$", README, re.MULTILINE)
 
 
@@ -30,7 +31,7 @@ def test_commands_are_scripts_with_flags_they_know(command, monkeypatch):
     script, *arguments = shlex.split(command, comments=True)
     assert (ROOT / script).is_file()
     parse = HParams().parse_argument
-    if script.startswith("dataset/") or script in ("predict.py", "retrieve.py"):
+    if script.startswith("dataset/") or script in SCRIPTS:
         parse = importlib.import_module(script.removesuffix(".py").replace("/", ".")).parse
     if "--help" not in arguments:
         parse(arguments)
@@ -39,7 +40,7 @@ def test_commands_are_scripts_with_flags_they_know(command, monkeypatch):
 def test_there_are_commands_to_check():
     assert {command.split()[0] for command in COMMANDS} == {
         *("data_augment.py", "feature_extraction.py", "train_test.py", "classic.py", "compare.py"),
-        *("predict.py", "retrieve.py"),
+        *SCRIPTS,
         *(f"dataset/{name}.py" for name in ("demo", "gtzan", "make_lists", "check_leaks")),
     }
 
@@ -50,7 +51,13 @@ def test_every_file_is_in_the_table():
     assert all((ROOT / name).is_file() for name in named)
 
 
+def test_pictures_exist_and_are_small():
+    shown = re.findall(r"!\[.+?\]\((.+?)\)", README)
+    assert len(shown) == 3
+    assert all((ROOT / path).stat().st_size < 200_000 for path in shown)
+
+
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"make (demo|test|bench|lint)\b", README):
+    for target in re.findall(r"make (demo|test|bench|lint|figures)\b", README):
         assert f"\n{target}: " in makefile

@@ -5,13 +5,8 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from metrics import score
-from report import (
-    format_report,
-    plot_confusion_matrix,
-    plot_learning_curves,
-    plot_tag_scores,
-    write_report,
-)
+from plots import plot_confusion_matrix, plot_learning_curves, plot_tag_scores
+from report import format_report, write_report
 
 GENRES = ["$classical$", "힙합", "pop"]
 HISTORY = [
@@ -50,13 +45,12 @@ def test_files_are_written_whole(tmp_path, recwarn):
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_confusion_matrix_shows_the_counts():
-    figure = plot_confusion_matrix(np.array([[3, 1], [0, 4]]), ["a", "b"])
-    ax = figure.axes[0]
+def test_confusion_matrix_shows_the_counts_and_their_shares():
+    ax = plot_confusion_matrix(np.array([[3, 1], [0, 4]]), ["a", "b"])
     shown = {text.get_position(): text.get_text() for text in ax.texts}
-    assert shown == {(0, 0): "3", (1, 0): "1", (1, 1): "4"}  # (predicted, true)
+    assert shown == {(0, 0): "3\n75 %", (1, 0): "1\n25 %", (1, 1): "4\n100 %"}  # (predicted, true)
     assert "7 of 8" in ax.get_title()
-    plt.close(figure)
+    plt.close(ax.figure)
 
 
 def test_learning_curves_hold_the_history_and_mark_the_best():

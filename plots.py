@@ -1,0 +1,498 @@
+"""Pictures of sound, of how it is seen, and of runs: the numbers, and how they are drawn.
+
+    from plots import plot_feature, stft_settings
+    plot_feature(y, stft_settings(hparams), axis="log")
+
+Every `plot_` function draws into `ax`, or into a figure of its own, and returns the axes; the two
+of a pair of axes return their figure. What is shown is computed apart from that: features by the
+functions of extraction, windows and scales here. Arrays: waveform (samples,); feature (rows, bins),
+time first.
+"""
+
+import sys
+
+import matplotlib
+import numpy as np
+
+from feature_extraction import extract_feature, mel_edges, mel_filters
+from hparams import HParams
+
+if "ipykernel" not in sys.modules:  # a notebook shows figures itself
+    matplotlib.use("Agg")  # pictures go to files: no display is needed
+from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator, MultipleLocator, ScalarFormatter
+
+# Colours of Okabe and Ito (2008), which no eye takes for one another; maps that brighten evenly
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+MAP, TWO_SIDED_MAP = "magma", "PuOr_r"
+WINDOWS = {
+    "Hann": np.hanning,
+    "Hamming": np.hamming,
+    "Blackman": np.blackman,
+    "rectangular": np.ones,
+}
+SHOWN = {"tutorial": "log10(1 + 10 magnitude)", "db": "dB", "none": "magnitude"}
+MFCC_BAR = {"label": "value (row 0 is beyond)", "extend": "both"}
+C1 = 440 * 2 ** (-45 / 12)  # Hz, the lowest bin of a CQT
+RANGE_DB = 80  # below the loudest value, what a picture in dB still tells apart
+LEAST_DB = -100  # of `decibels`
+COLUMNS = 1500  # drawn, at most: more than a page has pixels
+TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 1e9)  # seconds between them
+
+
+def own_settings(hparams, **changed):
+    """Settings that shape a feature as `hparams` do, but for those changed; all others as ever.
+
+    Raises `UserError` where they cannot work.
+    """
+    chosen = HParams(**hparams.feature_settings() | changed)
+    chosen.validate()
+    return chosen
+
+
+def bin_hz(hparams):
+    """The frequency of each bin of the feature in Hz, (bins,); None where bins have none."""
+    if hparams.feature == "linear_stft":
+        return np.fft.rfftfreq(hparams.fft_size, 1 / hparams.sample_rate)
+    if hparams.feature == "log_mel":
+        return mel_edges(hparams.sample_rate, hparams.num_mels)[1:-1]
+    if hparams.feature == "cqt":
+        return C1 * 2 ** (np.arange(hparams.num_cqt_bins) / hparams.bins_per_octave)
+    return None
+
+
+def audible_cqt(hparams):
+    """Settings of the CQT with as many bins as lie below half the sample rate."""
+    octaves = np.log2(hparams.sample_rate / 2 / C1)
+    bins = min(hparams.num_cqt_bins, int(octaves * hparams.bins_per_octave - 0.1))
+    return own_settings(hparams, feature="cqt", scale="db", num_cqt_bins=max(1, bins))
+
+
+def stft_settings(hparams, size=None, scale="db"):
+    """Settings of the magnitude STFT; of a window and transform of `size` samples, if given.
+
+    The hop is then an eighth of `win_size`, whatever the size: what differs is the window alone.
+    """
+    sizes = {}
+    if size:
+        sizes = {"win_size": size, "fft_size": size, "hop_size": max(1, hparams.win_size // 8)}
+    return own_settings(hparams, feature="linear_stft", scale=scale, **sizes)
+
+
+def envelope(y, columns=COLUMNS):
+    """The least and the largest sample in each of so many columns of a waveform, or fewer.
+
+    Returns two arrays (columns,), and where each begins, in samples (columns,).
+    """
+    starts = np.unique(np.linspace(0, len(y), columns, endpoint=False).astype(int))
+    return np.minimum.reduceat(y, starts), np.maximum.reduceat(y, starts), starts
+
+
+def make_window(name, size):
+    """A periodic window of `WINDOWS` by its name: (size,)."""
+    return WINDOWS[name](size + 1)[:-1]
+
+
+def window_spectrum(name, size, padding=64):
+    """The spectrum of a window: frequencies in bins of a transform of `size`, and dB.
+
+    Two arrays: 0 dB is the peak, -200 dB the least; `padding` values a bin, from 0 on.
+    """
+    magnitude = np.abs(np.fft.rfft(make_window(name, size), size * padding))
+    level = 20 * np.log10(np.maximum(magnitude / magnitude[0], 1e-10))
+    return np.arange(len(level)) / padding, level
+
+
+def first_null(level):
+    """Where the main lobe of `window_spectrum` ends: the index of its first minimum."""
+    return int(np.argmax(np.diff(level) > 0))
+
+
+def main_lobe_width(bins, level):
+    """The width of the main lobe in bins, from null to null."""
+    return 2 * bins[first_null(level)]
+
+
+def side_lobe_level(level):
+    """The highest side lobe in dB, the peak being 0."""
+    return level[first_null(level) :].max()
+
+
+def formula_mels(hz):
+    """Mels by the formula of the slides: 1000 Hz are 1000 mels (O'Shaughnessy, 1987)."""
+    return 2595 * np.log10(1 + hz / 700)
+
+
+def slaney_mels(hz):
+    """Mels by Slaney's scale, which the features have: 1000 Hz are 15 mels."""
+    return np.where(
+        hz < 1000, hz * 3 / 200, 15 + 27 * np.log(np.maximum(hz, 1) / 1000) / np.log(6.4)
+    )
+
+
+def new_axes(ax=None, **options):
+    """`ax`, or the axes of a new figure."""
+    return plt.subplots(layout="constrained", **options)[1] if ax is None else ax
+
+
+def new_page(width, height, mosaic, title, **options):
+    """A figure of so many inches and its axes by name, as `subplot_mosaic` takes them."""
+    figure = plt.figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplot_mosaic(mosaic, **options)
+    figure.suptitle(title, fontsize=13)
+    return figure, axes
+
+
+def show(values, times, hz, axis, bar, ax, **options):
+    """Values (rows, bins) over seconds and Hz in axes, with a colour bar if there are its options.
+
+    `axis` is librosa's name of the frequency axis.
+    """
+    from librosa.display import specshow  # it takes a second to load: not before it is needed
+
+    step = -(-len(values) // COLUMNS)
+    coordinates = {"x_coords": times[::step], "y_coords": hz, "x_axis": "s", "y_axis": axis}
+    mesh = specshow(values[::step].T, **coordinates, **{"cmap": MAP} | options, ax=ax)
+    ax.xaxis.set_major_locator(MaxNLocator(6))  # librosa's are odd: 0.6, 1.2, 1.8 ...
+    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.minorticks_off()  # of notes these would be a black bar
+    ax.set_xlabel("time (s)")
+    if bar:
+        ax.figure.colorbar(mesh, ax=ax, **bar)
+
+
+def plot_waveform(y, sample_rate, ax=None):
+    """A waveform (samples,) over seconds."""
+    ax = new_axes(ax)
+    low, high, starts = envelope(y)
+    ax.fill_between(starts / sample_rate, low, high, color=BLUE, linewidth=0.6)
+    most = max(1, np.abs(y).max())
+    ax.set(xlim=(0, len(y) / sample_rate), ylim=(-most, most))
+    ax.set(xlabel="time (s)", ylabel="amplitude")
+    ax.grid(alpha=0.3)
+    ax.set_axisbelow(True)
+    return ax
+
+
+def colour_limits(feature, hparams):
+    """The values of the first and the last colour of a feature: in dB some below the loudest."""
+    least, most = float(feature.min()), float(feature.max())
+    if hparams.scale == "db":
+        most = max(most, LEAST_DB + RANGE_DB)  # so that silence is dark
+        least = most - RANGE_DB
+    return least, most if most > least else least + 1  # silence has one value
+
+
+def plot_feature(y, hparams, ax=None, axis=None, start=0.0, limits=None):
+    """The feature of a waveform (samples,) that begins at `start` seconds, over seconds and Hz.
+
+    `axis` "log" shows an STFT over the logarithm of frequency. `limits` are the values of the first
+    and the last colour, of a colour bar that several pictures share; unset there is one of its own.
+    """
+    ax = new_axes(ax)
+    if hparams.feature == "waveform":
+        return plot_waveform(y, hparams.sample_rate, ax)
+    feature = extract_feature(y, hparams)
+    times = start + np.arange(len(feature)) * hparams.hop_size / hparams.sample_rate
+    if hparams.feature == "mfcc":
+        show_mfcc(feature, times, ax)
+    else:
+        axis = (
+            axis or {"linear_stft": "linear", "log_mel": "mel", "cqt": "cqt_note"}[hparams.feature]
+        )
+        bar = {} if limits else {"label": SHOWN[hparams.scale]}
+        least, most = limits or colour_limits(feature, hparams)
+        show(feature, times, bin_hz(hparams), axis, bar, ax, vmin=least, vmax=most)
+        ax.set_ylabel("note" if axis == "cqt_note" else "frequency (Hz)")
+    ax.set_xlim(start, min(ax.get_xlim()[1], start + len(y) / hparams.sample_rate))
+    return ax
+
+
+def mfcc_limits(feature):
+    """The values of the first and the last colour of cepstral coefficients (frames, coefficients).
+
+    They reach to the largest but the first, which tells loudness and is many times larger.
+    """
+    most = np.abs(feature[:, 1:]).max(initial=1)
+    return -most, most
+
+
+def show_mfcc(feature, times, ax):
+    """Cepstral coefficients (frames, coefficients) over seconds, in axes."""
+    least, most = mfcc_limits(feature)
+    numbers = np.arange(feature.shape[1])
+    colours = {"cmap": TWO_SIDED_MAP, "vmin": least, "vmax": most}
+    show(feature, times, numbers, None, MFCC_BAR, ax, **colours)
+    ax.set(ylabel="coefficient", yticks=numbers[:: max(1, len(numbers) // 6)])
+
+
+def plot_window(name, size, sample_rate, ax=None):
+    """The shape of a window over milliseconds."""
+    ax = new_axes(ax)
+    times, window = np.arange(size) * 1000 / sample_rate, make_window(name, size)
+    ax.fill_between(times, window, color=BLUE, alpha=0.3, linewidth=0)
+    ax.plot(times, window, color=BLUE)
+    ax.set(title=name, xlabel="time (ms)", ylim=(0, 1.1))
+    return ax
+
+
+def plot_window_spectrum(name, size, sample_rate, ax=None):
+    """The spectrum of a window in dB over Hz: main lobe shaded, highest side lobe marked."""
+    ax = new_axes(ax)
+    bins, level = window_spectrum(name, size)
+    width, side = main_lobe_width(bins, level), side_lobe_level(level)
+    hz = np.concatenate([-bins[::-1], bins[1:]]) * sample_rate / size
+    both = np.concatenate([level[::-1], level[1:]])
+    lobe = np.abs(hz) <= width / 2 * sample_rate / size
+    ax.fill_between(hz[lobe], both[lobe], -120, color=ORANGE, alpha=0.4, linewidth=0)
+    ax.plot(hz, both, color=BLUE, linewidth=1)
+    ax.axhline(side, color=RED, linestyle="--", linewidth=1)
+    title = (
+        f"main lobe {width:.1f} bins, {width * sample_rate / size:.0f} Hz\nside lobes {side:.1f} dB"
+    )
+    ax.set_title(title, fontsize=10)
+    limit = 8 * sample_rate / size
+    ax.set(xlabel="Hz beside a tone", xlim=(-limit, limit), ylim=(-120, 5))
+    ax.grid(alpha=0.3)
+    return ax
+
+
+def plot_mel_filters(hparams, ax=None, top=None):
+    """The mel filter bank (num_mels, bins), neighbours unlike in colour.
+
+    Up to `top` Hz, if that is set, with a dot for each bin of the STFT.
+    """
+    ax = new_axes(ax)
+    hz = np.fft.rfftfreq(hparams.fft_size, 1 / hparams.sample_rate)
+    marker, top = ".-" if top else "-", top or hz[-1]
+    filters = mel_filters(hparams.sample_rate, hparams.fft_size, hparams.num_mels)
+    for number, weights in enumerate(filters):
+        used = (np.convolve(weights, (1, 1, 1), "same") > 0) & (hz <= top)
+        style = {"color": (BLUE, RED, GREEN)[number % 3], "linewidth": 0.8}
+        ax.plot(hz[used], weights[used], marker, markersize=3, **style)
+    ax.set(xlabel="frequency (Hz)", ylabel="weight", xlim=(0, top), ylim=(0, None))
+    return ax
+
+
+def plot_mel_scales(sample_rate, ax=None):
+    """Both mel scales over Hz, each with an axis of its own, up to half the sample rate."""
+    ax = new_axes(ax)
+    hz = np.linspace(0, sample_rate / 2, 500)
+    right = ax.twinx()
+    for axes, scale, color, style, label in (
+        (ax, formula_mels, BLUE, "-", "2595 log10(1 + f / 700), mels"),
+        (right, slaney_mels, RED, "--", "Slaney's, mels: linear to 1 kHz"),
+    ):
+        axes.plot(hz, scale(hz), style, color=color)
+        axes.set(xlim=(0, hz[-1]), ylim=(0, scale(hz[-1:])[0]))
+        axes.set_ylabel(label, color=color)
+        axes.tick_params(axis="y", colors=color)
+    ax.set(xlabel="frequency (Hz)", title="Mel scales: the slides', and that of the filters")
+    ax.grid(alpha=0.3)
+    return ax
+
+
+def row_seconds(hparams):
+    """The time from a row of the feature to the next."""
+    return (1 if hparams.feature == "waveform" else hparams.hop_size) / hparams.sample_rate
+
+
+def plot_chunks(feature, real, counted, hparams, ax=None):
+    """A feature (rows, bins) over seconds, a row of the picture a bin, with the chunks' borders.
+
+    The first `real` rows are sound, and the first `counted` chunks count: `network_feature` of
+    `visualize.py` returns all three. Padding and chunks left out are hatched.
+    """
+    ax = new_axes(ax)
+    row = row_seconds(hparams)
+    chunk = hparams.chunk_length * row
+    if hparams.feature == "waveform":
+        plot_waveform(feature[:, 0], hparams.sample_rate, ax)
+    else:
+        draw_bins(feature, row, hparams, ax)
+    chunks = len(feature) // hparams.chunk_length
+    for number in range(chunks):
+        ax.axvline(number * chunk, color="white", linewidth=2.5)
+        ax.axvline(number * chunk, color="black", linewidth=1)
+        name = str(number + 1) if number < counted else "left out"
+        ax.text((number + 0.5) * chunk, 1.01, name, transform=ax.get_xaxis_transform(), ha="center")
+    if real < len(feature):
+        ax.axvspan(real * row, len(feature) * row, fill=False, hatch="///", edgecolor="gray")
+    unit = "samples" if hparams.feature == "waveform" else "frames"
+    of_bins = f" of {feature.shape[1]} bins" if feature.shape[1] > 1 else ""
+    chunks_of = f"{counted} chunk{'s' * (counted > 1)} of {hparams.chunk_length} {unit}"
+    title = f"{hparams.feature}{of_bins}, before normalization: {chunks_of} ({chunk:.2f} s each)"
+    ax.set_title(title, pad=20)
+    return ax
+
+
+def draw_bins(feature, row, hparams, ax):
+    """A feature (rows, bins) as the array that it is, its bins labelled by frequency, in axes."""
+    mfcc = hparams.feature == "mfcc"
+    least, most = mfcc_limits(feature) if mfcc else colour_limits(feature, hparams)
+    colours = {"vmin": least, "vmax": most, "cmap": TWO_SIDED_MAP if mfcc else MAP}
+    if mfcc:
+        colours["interpolation"] = "nearest"  # so few rows would blur into one another
+    extent = (0, len(feature) * row, -0.5, feature.shape[1] - 0.5)
+    image = ax.imshow(feature.T, origin="lower", aspect="auto", extent=extent, **colours)
+    bar = MFCC_BAR if mfcc else {"label": SHOWN[hparams.scale]}
+    ax.figure.colorbar(image, ax=ax, **bar)
+    hz = bin_hz(hparams)
+    ticks = np.unique(np.linspace(0, feature.shape[1] - 1, 7).astype(int))
+    labels = [f"{tick} ({hz[tick]:.0f} Hz)" if hz is not None else str(tick) for tick in ticks]
+    ax.set_yticks(ticks, labels)
+    ax.set(xlabel="time (s)", ylabel="coefficient" if mfcc else "bin (its frequency)")
+
+
+def plot_filter(weights, most, ax=None):
+    """The weights (bins, rows) of one filter, in colours up to `most`; of one bin as a line."""
+    ax = new_axes(ax)
+    if len(weights) == 1:
+        ax.plot(weights[0], ".-", color=BLUE)
+        ax.axhline(0, color="gray", linewidth=0.8)
+        ax.set(xlim=(-0.5, weights.size - 0.5), ylim=(-1.1 * most, 1.1 * most))
+        return ax
+    options = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
+    ax.imshow(weights, cmap=TWO_SIDED_MAP, vmin=-most, vmax=most, **options)
+    return ax
+
+
+def label_filters(axes, weights, hparams):
+    """Label the bins of filters (filters, bins, rows) in axes, in Hz if all bins are there."""
+    hz, bins = bin_hz(hparams), weights.shape[1]
+    ticks = np.unique(np.linspace(0, bins - 1, min(bins, 5)).astype(int))
+    known = hz is not None and bins == hparams.num_bins
+    for ax in axes:
+        if bins == 1:
+            ax.set_ylabel("weight")
+            continue
+        ax.set_yticks(ticks, [f"{hz[tick]:.0f}" for tick in ticks] if known else ticks)
+        ax.set_ylabel("Hz" if known else "bin")
+
+
+def plot_confusion_matrix(matrix, genres, ax=None):
+    """A confusion matrix (classes, classes): counts of tracks, and shares of the true genre."""
+    size = matrix_inches(len(genres))
+    ax = new_axes(ax, figsize=(size + 0.8, size))
+    share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
+    image = ax.imshow(share, cmap="cividis", vmin=0, vmax=1)
+    style = {"ha": "center", "va": "center", "fontsize": 9, "linespacing": 1.1}
+    for row, column in np.ndindex(matrix.shape):
+        if matrix[row, column]:
+            color = "black" if share[row, column] > 0.5 else "white"
+            shown = f"{matrix[row, column]}\n{100 * share[row, column]:.0f} %"
+            ax.text(column, row, shown, color=color, **style)
+    ax.set_xticks(range(len(genres)), genres, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(genres)), genres)
+    accuracy = np.trace(matrix) / matrix.sum()
+    ax.set(xlabel="predicted genre", ylabel="true genre")
+    ax.set_title(f"Test tracks: {np.trace(matrix)} of {matrix.sum()} right ({accuracy:.1%})")
+    ax.figure.colorbar(image, ax=ax, label="share of the true genre's tracks", shrink=0.8)
+    return ax
+
+
+def matrix_inches(genres):
+    """The height of a confusion matrix of so many genres: each has room for its two numbers."""
+    return max(5, 0.62 * genres + 2)
+
+
+def plot_tag_scores(report, axes=None):
+    """Each tag's ROC-AUC and PR-AUC, the best on top, beside what chance gives, in two `axes`.
+
+    Or in a figure of their own; returns the figure.
+    """
+    rows = sorted(report["per_tag"].items(), key=lambda item: item[1]["roc_auc"])
+    tags, scores = zip(*rows)
+    shares = [row["tracks"] / report["num_tracks"] for row in scores]
+    if axes is None:
+        size = (10, tag_inches(len(tags)))
+        axes = plt.subplots(1, 2, figsize=size, sharey=True, layout="constrained")[1]
+    for ax, key, name, chance in zip(
+        axes, ("roc_auc", "pr_auc"), ("ROC-AUC", "PR-AUC"), ([0.5] * len(tags), shares)
+    ):
+        ax.barh(range(len(tags)), [row[key] for row in scores], color=BLUE, height=0.7)
+        ax.plot(chance, range(len(tags)), "D", color=ORANGE, markeredgecolor="black", ms=5)
+        ax.set(xlabel=f"{name} (diamond: by chance)", xlim=(0, 1), ylim=(-0.6, len(tags) - 0.4))
+        ax.set_title(f"mean of {len(tags)} tags: {report[key]:.3f}")
+        ax.grid(axis="x", alpha=0.3)
+    labels = [f"{tag} ({row['tracks']})" for tag, row in rows]
+    axes[0].set_yticks(range(len(tags)), labels)
+    axes[0].set_ylabel(f"tag (how many of {report['num_tracks']} test tracks have it)")
+    return axes[0].figure
+
+
+def tag_inches(tags):
+    """The height of a picture of so many tags: of more than a thousand, none is legible."""
+    return min(400, 0.24 * tags + 1.6)
+
+
+def plot_learning_curves(history, best, accuracy="chunk accuracy", axes=None):
+    """Loss and accuracy by epoch, from rows of `history.csv`, in two `axes`; `best` is marked.
+
+    Or in a figure of their own; returns the figure.
+    """
+    epochs = [row["epoch"] for row in history]
+    marker = "." if len(epochs) < 20 else None
+    if axes is None:
+        axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")[1]
+    for ax, key, label in zip(axes, ("loss", "acc"), ("loss (nats)", accuracy)):
+        for split, style, color in (("train", "-", BLUE), ("valid", "--", RED)):
+            values = [row[f"{split}_{key}"] for row in history]
+            ax.plot(epochs, values, style, marker=marker, label=split, color=color)
+        ax.axvline(best, color="gray", linewidth=0.8, label=f"tested (epoch {best})")
+        ax.set(xlabel="epoch", ylabel=label, xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        ax.grid(alpha=0.3)
+        ax.legend()
+    axes[1].set_ylim(0, 1)
+    return axes[0].figure
+
+
+def find_wrong(report, most=10):
+    """The wrong predictions of a report's tracks, the surest first, at most so many.
+
+    A list of (track, what was said of it, probability of that). Of tags each is a prediction.
+    """
+    found = []
+    for row in report["tracks"]:
+        shares = row["probabilities"]
+        if "genre" in row and row["predicted"] != row["genre"]:
+            said = f"said {row['predicted']}, is {row['genre']}"
+            found.append((row["track"], said, shares[row["predicted"]]))
+        for tag in shares if "tags" in row else ():
+            has = tag in row["tags"]
+            if has != (shares[tag] > 0.5):
+                sure = 1 - shares[tag] if has else shares[tag]
+                found.append((row["track"], f"said {'no ' * has}{tag}", sure))
+    return sorted(found, key=lambda row: -row[2])[:most]
+
+
+def plot_wrong(wrong, ax=None):
+    """What `find_wrong` gives: a bar of probability each, below the track and what was said."""
+    ax = new_axes(ax, figsize=(6, 5))
+    for row, (track, said, share) in enumerate(wrong):
+        ax.barh(row, share, height=0.25, color=RED)
+        words = f"{shorten(track)}\n{100 * share:.0f} %: {shorten(said)}"
+        ax.text(0.01, row - 0.16, words, va="bottom", fontsize=9, linespacing=1.1, clip_on=True)
+    ax.set(xlim=(0, 1), ylim=(max(5, len(wrong)) - 0.6, -0.9), yticks=[], xlabel="probability")
+    ax.set_title("Most confidently wrong" if wrong else "Nothing was wrong")
+    return ax
+
+
+def shorten(text, most=50):
+    """Words without their middle, where they are longer than so many letters."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 + 5 :]}"
+
+
+def plot_timeline(probabilities, times, genres, title, ax=None):
+    """Probabilities of chunks (chunks, classes) over time; `times` (chunks + 1,) are in seconds."""
+    ax = new_axes(ax, figsize=(10, max(2.5, 0.35 * len(genres) + 1.5)))
+    mesh = ax.pcolormesh(times, np.arange(len(genres) + 1), probabilities.T, vmin=0, vmax=1)
+    mesh.set_cmap("cividis")
+    ax.set_yticks(np.arange(len(genres)) + 0.5, genres)
+    ax.invert_yaxis()
+    ax.xaxis.set_major_locator(MultipleLocator(next(s for s in TICKS if times[-1] <= 10 * s)))
+    ax.xaxis.set_major_formatter(lambda t, _: f"{int(t // 60)}:{int(t % 60):02d}")
+    ax.set(xlabel="time (minutes:seconds)", title=title)
+    ax.figure.colorbar(mesh, ax=ax, label="probability")
+    return ax
