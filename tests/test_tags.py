@@ -17,8 +17,9 @@ from checkpoint import load_checkpoint
 from data_manager import get_dataloader, load_dataset
 from hparams import HParams, UserError, run_script
 from lists import load_lists
+from optimization import tag_weights
 from tags import choose_classes, describe, format_tags, read_tags
-from train_test import Runner, make_model, set_seed, tag_weights
+from train_test import Runner, make_model, set_seed
 
 TONES = dict(zip(GENRES, (["pitch:low"], ["pitch:middle", "dull"], ["pitch:high", "dull"])))
 TAGS = ["dull", "pitch:high", "pitch:low", "pitch:middle"]

@@ -16,7 +16,8 @@ from data_manager import fit_normalizer, get_dataloader, keep_on, list_tracks
 from device import device_name, find_device
 from hparams import UserError
 from model import build_model
-from train_test import Runner, class_weights, main, set_seed
+from optimization import class_weights
+from train_test import Runner, main, set_seed
 
 
 def train(hparams, folder, **changed):
