@@ -1,5 +1,6 @@
-# make demo: the pipeline end to end. make test: its tests. make figures: the README's pictures, of
-# a demo run. All set up .venv first.
+# make demo: the pipeline end to end. make test: its tests; make test-extras: those of the tutorial
+# and other extras. make figures: the README's pictures, of a demo run. make notebook: the tutorial.
+# All set up .venv first.
 
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
@@ -8,8 +9,9 @@ else
 VENV_PYTHON := .venv/bin/python
 endif
 INSTALLED := .venv/installed
+EXTRAS := .venv/extras
 
-.PHONY: demo test lint bench figures
+.PHONY: demo test test-extras lint bench figures notebook
 
 demo: $(INSTALLED)
 	$(VENV_PYTHON) dataset/demo.py
@@ -18,6 +20,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(VENV_PYTHON) -m pytest -n auto
+
+test-extras: $(EXTRAS)
+	$(VENV_PYTHON) -m pytest tests/extras
 
 lint: $(INSTALLED)
 	$(VENV_PYTHON) -m ruff check .
@@ -31,7 +36,14 @@ bench: $(INSTALLED)
 figures: demo
 	$(VENV_PYTHON) docs/figures.py
 
+notebook: $(EXTRAS)
+	$(VENV_PYTHON) tutorial/build.py
+
 $(INSTALLED): requirements.txt requirements-dev.txt constraints.txt
 	$(PYTHON) -m venv .venv
 	$(VENV_PYTHON) -m pip install -r requirements-dev.txt -c constraints.txt
 	$(VENV_PYTHON) -c "open('$(INSTALLED)', 'w').close()"
+
+$(EXTRAS): $(INSTALLED) requirements-extras.txt
+	$(VENV_PYTHON) -m pip install -r requirements-extras.txt -c constraints.txt
+	$(VENV_PYTHON) -c "open('$(EXTRAS)', 'w').close()"

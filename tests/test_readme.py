@@ -59,5 +59,5 @@ def test_pictures_exist_and_are_small():
 
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"make (demo|test|bench|lint|figures)\b", README):
+    for target in re.findall(r"make (demo|test-extras|test|bench|lint|figures|notebook)\b", README):
         assert f"\n{target}: " in makefile
