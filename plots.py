@@ -3,10 +3,10 @@
     from plots import plot_feature, stft_settings
     plot_feature(y, stft_settings(hparams), axis="log")
 
-Every `plot_` function draws into `ax`, or into a figure of its own, and returns the axes; the two
-of a pair of axes return their figure. What is shown is computed apart from that: features by the
-functions of extraction, windows and scales here. Arrays: waveform (samples,); feature (rows, bins),
-time first.
+Every `plot_` function draws into `ax`, or into a figure of its own, and returns the axes; but
+`plot_tag_scores` and `plot_learning_curves` take two axes and return their figure. What is shown is
+computed apart from that: features by the functions of extraction, windows and scales here. Arrays:
+waveform (samples,); feature (rows, bins), time first.
 """
 
 import sys
@@ -34,6 +34,7 @@ WINDOWS = {
 SHOWN = {"tutorial": "log10(1 + 10 magnitude)", "db": "dB", "none": "magnitude"}
 MFCC_BAR = {"label": "value (row 0 is beyond)", "extend": "both"}
 C1 = 440 * 2 ** (-45 / 12)  # Hz, the lowest bin of a CQT
+MOST_NAMES = 16  # of chunks that stand side by side
 RANGE_DB = 80  # below the loudest value, what a picture in dB still tells apart
 LEAST_DB = -100  # of `decibels`
 COLUMNS = 1500  # drawn, at most: more than a page has pixels
@@ -153,7 +154,8 @@ def show(values, times, hz, axis, bar, ax, **options):
     step = -(-len(values) // COLUMNS)
     coordinates = {"x_coords": times[::step], "y_coords": hz, "x_axis": "s", "y_axis": axis}
     mesh = specshow(values[::step].T, **coordinates, **{"cmap": MAP} | options, ax=ax)
-    ax.xaxis.set_major_locator(MaxNLocator(6))  # librosa's are odd: 0.6, 1.2, 1.8 ...
+    locator = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])  # librosa's are odd: 0.6, 1.2, 1.8 ...
+    ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ScalarFormatter())
     ax.minorticks_off()  # of notes these would be a black bar
     ax.set_xlabel("time (s)")
@@ -253,6 +255,7 @@ def plot_window_spectrum(name, size, sample_rate, ax=None):
     ax.set_title(title, fontsize=10)
     limit = 8 * sample_rate / size
     ax.set(xlabel="Hz beside a tone", xlim=(-limit, limit), ylim=(-120, 5))
+    ax.xaxis.set_major_locator(MaxNLocator(3))
     ax.grid(alpha=0.3)
     return ax
 
@@ -311,9 +314,11 @@ def plot_chunks(feature, real, counted, hparams, ax=None):
     else:
         draw_bins(feature, row, hparams, ax)
     chunks = len(feature) // hparams.chunk_length
+    thin = min(1, 30 / chunks)
     for number in range(chunks):
-        ax.axvline(number * chunk, color="white", linewidth=2.5)
-        ax.axvline(number * chunk, color="black", linewidth=1)
+        ax.axvline(number * chunk, color="white", linewidth=2.5 * thin)
+        ax.axvline(number * chunk, color="black", linewidth=thin)
+    for number in range(0, chunks, -(-chunks // MOST_NAMES)):
         name = str(number + 1) if number < counted else "left out"
         ax.text((number + 0.5) * chunk, 1.01, name, transform=ax.get_xaxis_transform(), ha="center")
     if real < len(feature):

@@ -67,7 +67,7 @@ def read_start(path, seconds, hparams):
 
     Raises `UserError` where it cannot be read, or is too short for a picture.
     """
-    left = int(seconds * hparams.sample_rate) or np.inf
+    left = int(seconds * hparams.sample_rate) if seconds else np.inf
     parts = []
     for part in stream_audio(path, hparams):
         parts.append(part[: int(min(left, len(part)))])
@@ -167,12 +167,14 @@ def features_page(path, seconds, hparams):
 def compare_windows(y, hparams, short, long):
     """The STFT of the middle seconds of a waveform with a short and with a long window, in axes."""
     start = max(0, len(y) - int(EXCERPT * hparams.sample_rate)) // 2
-    part = y[start : start + int(EXCERPT * hparams.sample_rate)]
+    stop = min(len(y), start + int(EXCERPT * hparams.sample_rate))
+    around = max(0, start - 2 * hparams.win_size)  # half a long window, or the part would fade
+    part = y[around : stop + 2 * hparams.win_size]
     sizes = max(2, hparams.win_size // 4), hparams.win_size * 4
     for ax, name, size in zip((short, long), ("Short", "Long"), sizes):
-        plot_feature(part, stft_settings(hparams, size), ax, start=start / hparams.sample_rate)
+        plot_feature(part, stft_settings(hparams, size), ax, start=around / hparams.sample_rate)
         shown = f"{name} window: {size} samples, {1000 * size / hparams.sample_rate:.0f} ms"
-        ends = np.array([start, start + len(part)]) / hparams.sample_rate
+        ends = start / hparams.sample_rate, stop / hparams.sample_rate
         ax.set(xlim=ends, ylim=(0, min(4000, hparams.sample_rate / 2)), title=shown)
 
 

@@ -67,7 +67,7 @@ def draw_pipeline():
             va="top",
             weight="bold",
             family="DejaVu Sans",
-            fontsize=12,
+            fontsize=11.5,
             **words,
         )
         ax.text(y=y + 0.28, s=text, va="center", fontsize=10.5, linespacing=1.1, **words)

@@ -143,7 +143,18 @@ def test_lobes_of_windows_are_those_of_theory(name, width, level, size):
 def test_short_and_long_windows_differ_in_nothing_else():
     short, long = plt.subplots(1, 2)[1]
     compare_windows(sine(TONE, 5, 22050), HParams(), short, long)
-    assert drawn_rows(short)[0].shape[1] == drawn_rows(long)[0].shape[1]
+    values = drawn_rows(long)[0]
+    assert drawn_rows(short)[0].shape[1] == values.shape[1]
+    times = long.collections[0].get_coordinates()[0, :-1, 0]
+    shown = values[:, (times > 1.5) & (times < 3.5)]
+    assert np.ptp(shown.max(axis=0)) < 0.1  # the tone goes on beyond: it does not fade at the ends
+
+
+def test_names_of_many_chunks_do_not_overlap(settings):
+    hparams = dataclasses.replace(settings, chunk_length=10)
+    ax = plot_chunks(np.zeros((1000, hparams.num_bins)), 1000, 100, hparams)
+    assert [text.get_text() for text in ax.texts] == [str(n) for n in range(1, 101, 7)]
+    assert len(ax.lines) == 200
 
 
 def test_silence_is_dark_and_long_features_are_thinned():
