@@ -1,17 +1,14 @@
-"""What TensorBoard reads of a run. `make test-extras` installs it and runs this."""
+"""What TensorBoard reads of a run."""
 
 import csv
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_train_test import train
-
-pytest.importorskip("tensorboard", reason="tensorboard, an extra, is not installed")
 
 
 def read_scalars(folder):
     """{name: [(epoch, value), ...]} of what TensorBoard shows of a folder."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     events = EventAccumulator(str(folder))
     events.Reload()
     names = events.Tags()["scalars"]
