@@ -6,9 +6,11 @@
 Any other flag holds for every run, over its recipe. Runs lie in `runs/compare/<data>`: a finished
 one is not repeated, an interrupted one is gone on with, and one with other settings, tracks,
 features or source of its model is another run. Rows are kept in `results/<data>.json` from one
-command to the next, and `results/<data>.md` is written anew from all of them.
+command to the next, and `results/<data>.md` is written anew from all of them. A table is of one
+audio and its lists: where those differ from what is there, it is `results/<data>-<digest>`.
 """
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -20,14 +22,16 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from filelock import FileLock, Timeout
 from scipy.stats import binomtest
 
 import model
 from data_manager import digest, list_splits
 from hparams import HParams, UserError, flag_words, given_flags, in_group, make_parser, run_script
 from lists import choose_genres, genre_of, load_lists
-from manifest import write_text
+from manifest import hash_file, write_text
 from metrics import wilson_interval
+from parallel import run_jobs
 
 OWN_FLAGS = {"recipes", "num_seeds", "pair", "seed"}
 ROOT = Path(__file__).resolve().parent
@@ -78,8 +82,8 @@ def as_words(settings):
 def read_recipes(hparams, argv):
     """The `Recipe`s of `--recipes` by name, each with the other flags of `argv` over it.
 
-    Raises `UserError` where there is none, where two share a name or one is of tagging, and for
-    `--pair` of others.
+    Raises `UserError` where there is none, where two share a name, one is of tagging or of data of
+    its own, and for `--pair` of others.
     """
     given = given_flags(make_parser(hparams), argv)
     for name in given.keys() & {"resume", "run_path", "model"}:
@@ -96,6 +100,8 @@ def read_recipes(hparams, argv):
             )
         if settings.dataset_path != hparams.dataset_path:
             raise UserError(f"{path} names a data set: pass it by --dataset_path, to all recipes")
+        if settings.genres != hparams.genres:
+            raise UserError(f"{path} names genres: pass them by --genres, to all recipes")
         recipes[path.stem] = Recipe(path, given, choose_genres(settings))
     if not recipes:
         raise UserError("no recipe is named: pass --recipes recipes/compact1d.args, say")
@@ -123,6 +129,22 @@ def folder_of(recipe):
     return Path("runs/compare", recipe.hparams.data_name())
 
 
+@contextlib.contextmanager
+def alone(path, what):
+    """Hold a lock file inside `with`; where another command has it, say so and wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{what}: another command is at it; waiting for its end", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def call(script, words, log):
     """Run a script of the project, what it prints in `log`; raises `UserError` where it fails."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +159,9 @@ def call(script, words, log):
 
 def run_recipe(recipe, seeds):
     """The reports of a recipe's runs, one a seed, after extraction of what is not extracted yet."""
-    call("feature_extraction.py", recipe.words, folder_of(recipe) / f"{recipe.name}-features.log")
+    log = folder_of(recipe) / f"{recipe.name}-features.log"
+    with alone(folder_of(recipe) / "features.lock", f"{recipe.label}, features"):
+        call("feature_extraction.py", recipe.words, log)
     splits = list_splits(recipe.hparams)
     return [run(recipe, seed, splits) for seed in seeds]
 
@@ -146,26 +170,37 @@ def run(recipe, seed, splits):
     """The report of a run, which is started, gone on with, or done already."""
     folder = run_folder(recipe, seed, splits)
     path = folder / "report.json"
-    if not path.exists():
-        log = folder.with_name(f"{folder.name}.log")
-        print(f"{recipe.label}, seed {seed}: {log}", flush=True)
-        words = [*recipe.words, "--seed", str(seed), "--run_path", str(folder)]
-        if recipe.network is None:
-            shutil.rmtree(folder, ignore_errors=True)  # of a kill: a classifier begins again
-            call("classic.py", words, log)
-        else:
-            begun = (folder / "hparams.json").exists()
-            words = ["--resume", str(folder)] if begun else words
-            call("train_test.py", words, log)
-    return json.loads(path.read_text(encoding="utf-8"))
+    with alone(folder.with_name(f"{folder.name}.lock"), f"{recipe.label}, seed {seed}"):
+        if not path.exists():
+            print(f"{recipe.label}, seed {seed}: {folder}.log", flush=True)
+            train(recipe, seed, folder)
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def train(recipe, seed, folder):
+    """Start a run in a folder, or go on with the one there. Raises `UserError` where it fails."""
+    log = folder.with_name(f"{folder.name}.log")
+    words = [*recipe.words, "--seed", str(seed), "--run_path", str(folder)]
+    if recipe.network is None:
+        shutil.rmtree(folder, ignore_errors=True)  # of a kill: a classifier begins again
+        call("classic.py", words, log)
+    else:
+        begun = (folder / "hparams.json").exists()
+        call("train_test.py", ["--resume", str(folder)] if begun else words, log)
+
+
+def make_command(recipes, hparams, *more):
+    """The command that makes the rows of recipes, all given the same flags, again."""
+    seeds = as_words({"num_seeds": hparams.num_seeds, "seed": hparams.seed})
+    paths = [recipe.path.as_posix() for recipe in recipes]
+    words = ["--recipes", *paths, *seeds, *as_words(recipes[0].given), *more]
+    return shlex.join(["python", "compare.py", *words])
 
 
 def make_row(recipe, reports, hparams):
     """A row of the table as plain values: scores by seed, and the command that makes it again."""
-    seeds = as_words({"num_seeds": hparams.num_seeds, "seed": hparams.seed})
-    words = ["--recipes", recipe.path.as_posix(), *seeds, *as_words(recipe.given)]
     return {
-        "command": shlex.join(["python", "compare.py", *words]),
+        "command": make_command([recipe], hparams),
         "scores": {name: [get(report) for report in reports] for name, get in SCORES.items()},
         "num_tracks": reports[0]["num_tracks"],
         "parameters": reports[0].get("parameters"),
@@ -203,6 +238,16 @@ def describe_pair(labels, reports, seeds):
     return "\n".join(lines)
 
 
+def make_pair(pair, reports, seeds, hparams):
+    """McNemar's test of two recipes as plain values: its text, rows, and the command for it."""
+    labels, names = [recipe.label for recipe in pair], [recipe.name for recipe in pair]
+    return {
+        "command": make_command(pair, hparams, "--pair", *names),
+        "rows": labels,
+        "text": describe_pair(labels, [reports[name] for name in names], seeds),
+    }
+
+
 def percent(values):
     """Mean and standard deviation of accuracies, in percent, as text."""
     if None in values:
@@ -219,14 +264,19 @@ def format_row(name, row):
         *(name, len(row["minutes"]), *(percent(scores[column]) for column in SCORES)),
         f"{100 * low:.0f} to {100 * high:.0f}",
         "" if row["parameters"] is None else f"{row['parameters']:,}",
-        f"{statistics.mean(row['minutes']):.2g}",
+        format_minutes(statistics.mean(row["minutes"])),
     ]
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def format_results(data, results):
-    """The whole of `results/<data>.md`."""
-    rows = results["rows"]
+def format_minutes(minutes):
+    """Minutes with two digits that tell, or all before the point."""
+    return f"{minutes:.2g}" if minutes < 99.5 else f"{minutes:.0f}"
+
+
+def format_results(results):
+    """A table's values as Markdown."""
+    data, rows = results["name"], results["rows"]
     columns = ["recipe", "seeds", *SCORES, "95 % interval", "parameters", "minutes"]
     devices = ", ".join(sorted({row["device"] for row in rows.values()}))
     lines = [
@@ -242,7 +292,7 @@ def format_results(data, results):
         *(format_row(name, row) for name, row in rows.items()),
     ]
     for pair in results["pairs"].values():
-        lines += ["", pair]
+        lines += ["", pair["text"], "", f"    {pair['command']}"]
     lines += ["", "Each row again:", "", *(f"    {row['command']}" for row in rows.values())]
     published = ROOT / "results" / "published" / f"{data}.md"
     if published.exists():
@@ -255,42 +305,60 @@ def describe_data(hparams):
     lists = load_lists(hparams)
     genres = [genre_of(name) for name in lists["test"]]
     return {
-        "tracks": hashlib.sha256(json.dumps(lists).encode()).hexdigest()[:32],
+        "name": hparams.data_name(),
+        "tracks": digest_audio(lists, hparams),
         "sizes": "/".join(str(len(names)) for names in lists.values()),
         "genres": hparams.genres,
         "chance": 100 * max(map(genres.count, genres)) / len(genres),
     }
 
 
-def read_results(name, data):
-    """The rows so far. A table of other tracks is begun anew, and said."""
-    path, begun = RESULTS / f"{name}.json", data | {"rows": {}, "pairs": {}}
-    if not path.exists():
-        return begun
+def digest_audio(lists, hparams):
+    """Hex digits that differ where the lists or the audio that they name do."""
+    names = [name for listed in lists.values() for name in listed]
+    paths = [Path(hparams.dataset_path, name) for name in names]
+    hashes = run_jobs(lambda path: hash_file(path) if path.is_file() else "", paths, label="Hash")
+    return hashlib.sha256(json.dumps([lists, *hashes]).encode()).hexdigest()[:32]
+
+
+def choose_table(name, data):
+    """Path of the table's values: of the data set's name, where no table of other data has it."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists() or read_table(path)["tracks"] == data["tracks"]:
+        return path
+    other = path.with_name(f"{name}-{data['tracks'][:8]}.json")
+    print(f"*** {path} is of other audio, tracks or genres: this table is {other}")
+    return other
+
+
+def read_table(path):
+    """The values of a table. Raises `UserError` where they are none of this version."""
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): delete it; runs are kept") from error
-    if results.keys() == begun.keys() and results["tracks"] == data["tracks"]:
-        return results
-    print(f"*** {path} is of other tracks or genres: a new table is begun")
-    return begun
+        results["tracks"], results["rows"], {pair["text"] for pair in results["pairs"].values()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} is damaged, or of another version ({error}): delete it; runs are kept"
+        ) from error
+    return results
 
 
-def add_result(name, data, part, key, value):
-    """Add a row or a pair to what is there, which another comparison may have added to since."""
-    results = read_results(name, data)
-    results[part][key] = value
-    write_results(name, results)
+def add_result(path, data, part, key, value):
+    """Add a row or a pair to a table, which another comparison may have added to since.
 
-
-def write_results(name, results):
-    """Write the rows, as values and as a table; returns the table."""
-    text = format_results(name, results)
-    values = json.dumps(results, indent=1, ensure_ascii=False)
-    write_text(RESULTS / f"{name}.json", f"{values}\n")
-    write_text(RESULTS / f"{name}.md", text)
-    return text
+    Pairs of a row that has changed go. `data` is what a table begins with.
+    """
+    lock = Path("runs/compare", f"{path.stem}.lock")
+    with alone(lock, path):
+        results = read_table(path) if path.exists() else data | {"rows": {}, "pairs": {}}
+        before = results[part].get(key)
+        results[part][key] = value
+        if part == "rows" and before and before["scores"] != value["scores"]:
+            pairs = results["pairs"].items()
+            results["pairs"] = {k: pair for k, pair in pairs if key not in pair["rows"]}
+        values = json.dumps(results, indent=1, ensure_ascii=False)
+        write_text(path, f"{values}\n")
+        write_text(path.with_suffix(".md"), format_results(results))
 
 
 def main(argv=None):
@@ -299,7 +367,8 @@ def main(argv=None):
     recipes, reports = read_recipes(hparams, argv), {}
     seeds = range(hparams.seed, hparams.seed + hparams.num_seeds)
     shared = next(iter(recipes.values())).hparams
-    name, data = shared.data_name(), describe_data(shared)
+    data = describe_data(shared)
+    table = choose_table(data["name"], data)
     for recipe in recipes.values():
         try:
             reports[recipe.name] = run_recipe(recipe, seeds)
@@ -307,12 +376,13 @@ def main(argv=None):
             print(f"*** {recipe.label}: {error}", flush=True)
             continue
         row = make_row(recipe, reports[recipe.name], hparams)
-        add_result(name, data, "rows", recipe.label, row)
+        add_result(table, data, "rows", recipe.label, row)
     if hparams.pair and {*hparams.pair} <= reports.keys():
-        labels = [recipes[each].label for each in hparams.pair]
-        text = describe_pair(labels, [reports[each] for each in hparams.pair], seeds)
-        add_result(name, data, "pairs", " ".join(labels), text)
-    print(f"\n{write_results(name, read_results(name, data))}\nWritten: {RESULTS / name}.md")
+        pair = make_pair([recipes[each] for each in hparams.pair], reports, seeds, hparams)
+        add_result(table, data, "pairs", " ".join(pair["rows"]), pair)
+    if table.exists():
+        shown = table.with_suffix(".md")
+        print(f"\n{shown.read_text(encoding='utf-8')}\nWritten: {shown}")
     failed = recipes.keys() - reports.keys()
     if failed:
         raise UserError(f"{', '.join(sorted(failed))}: failed, see above; other rows are written")

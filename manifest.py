@@ -61,6 +61,12 @@ def hash_frames(real):
     return hashlib.sha256(np.ascontiguousarray(real)).hexdigest()[:32]
 
 
+def hash_file(path):
+    """A hash of a file's content, to tell the same file by."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+
+
 def source_state(path):
     """What tells whether a source file has changed: its size in bytes and modification time."""
     status = Path(path).stat()

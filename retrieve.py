@@ -38,7 +38,7 @@ from inference import (
     parse_flags,
     track_chunks,
 )
-from manifest import source_state, write_atomic, write_text
+from manifest import hash_file, source_state, write_atomic, write_text
 from parallel import run_jobs
 
 BLOCK = 1 << 16  # embeddings compared at once
@@ -93,12 +93,6 @@ def embed_chunks(batches, run):
 def embed_track(path, run):
     """The embedding (values,) of a file. Raises `UserError` where it cannot be read."""
     return embed_chunks((chunks for chunks, _ in track_chunks(path, run.hparams)), run)
-
-
-def hash_file(path):
-    """A hash of a file's content, to tell the same file by."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 def index_folder(weights, collection):

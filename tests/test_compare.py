@@ -4,15 +4,21 @@ import dataclasses
 import importlib
 import inspect
 import json
+import math
 import statistics
+import threading
+import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run
+import soundfile
+from conftest import RATE, ROOT, run, sine
+from filelock import FileLock
 
 import compare
 from compare import main, mcnemar
 from hparams import HParams, UserError, flag_words
+from parallel import run_jobs
 
 NET = {"model": "Compact1D", "optimizer": "adamw", "batch_size": 4, "num_epochs": 2}
 SVM = {"feature": "mfcc", "model": "svm"}
@@ -70,7 +76,12 @@ def test_rows_hold_the_scores_of_the_runs(recipes, called, capsys):
     assert cells[2] == f"{statistics.mean(valid):.1f} ± {statistics.stdev(valid):.1f}"
     assert cells[0] == "| net" and cells[1] == "2"
     assert cells[7] == f"{reports[0]['parameters']:,}"
-    assert "(33.3 % by always naming" in table and "12/6/6 tracks of 3 classes" in table
+    right = round(statistics.mean(report["correct_tracks"] for report in reports))
+    share, z = right / 6, 1.959964  # Wilson (1927), equation 1
+    middle, half = share + z**2 / 12, z * math.sqrt(share * (1 - share) / 6 + z**2 / 144)
+    low, high = ((middle + sign * half) / (1 + z**2 / 6) for sign in (-1, 1))
+    assert cells[6] == f"{100 * low:.0f} to {100 * high:.0f}"
+    assert "(33.3 % by always naming" and "12/6/6 tracks of 3 classes" in table
 
 
 def test_nothing_finished_is_repeated_and_rows_are_kept(recipes, called):
@@ -121,9 +132,88 @@ def test_other_settings_tracks_or_sources_make_another_run(recipes, called, data
     assert len(reports_of("net")) == 6
     names = (data_set / "train_list.txt").read_text(encoding="utf-8").splitlines()
     (data_set / "train_list.txt").write_text("\n".join(names[1:]), encoding="utf-8")
-    results, _ = compared(["net.args"])
+    compared(["net.args"])
     assert len(reports_of("net")) == 8
-    assert list(results["rows"]) == ["net"], "rows of other tracks stay in no table"
+
+
+def replace_audio(data_set):
+    """Put other audio under the name of a track, of the same length."""
+    soundfile.write(data_set / "jazz/jazz.00000.wav", sine(500, 2.1), RATE)
+
+
+def take_out(data_set):
+    """Take a track out of its list."""
+    path = data_set / "train_list.txt"
+    path.write_text("\n".join(path.read_text().splitlines()[1:]), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(replace_audio, []), (take_out, []), (lambda _: None, ["--genres", "jazz", "metal"])],
+)
+def test_a_table_is_of_one_audio_its_lists_and_genres(
+    recipes, called, data_set, capsys, change, words
+):
+    before, table = compared(["svm.args"])
+    change(data_set)
+    after, kept = compared(["svm.args"], *words)
+    assert (after, kept) == (before, table), "the table there was is lost"
+    (path,) = Path("results").glob("data-*.json")
+    assert f"this table is {path}" in capsys.readouterr().out
+    other = json.loads(path.read_text(encoding="utf-8"))
+    assert list(other["rows"]) == ["svm"]
+    assert other["tracks"] != before["tracks"]
+    compared(["svm.args"], "--scale", "db", *words)
+    assert len(json.loads(path.read_text(encoding="utf-8"))["rows"]) == 2
+
+
+def test_the_pair_of_a_row_that_changes_goes(recipes, called):
+    results, _ = compared(recipes, "--pair", "net", "svm")
+    (pair,) = results["pairs"].values()
+    assert compared(recipes)[0]["pairs"] == results["pairs"]  # rows as they were
+    main([*DATA, "--num_seeds", "1", "--recipes", "svm.args"])
+    after = json.loads(Path("results/data.json").read_text(encoding="utf-8"))
+    assert after["pairs"] == {}
+    main(pair["command"].split()[2:])
+    again = json.loads(Path("results/data.json").read_text(encoding="utf-8"))
+    assert list(again["pairs"].values()) == [pair]
+
+
+def test_a_command_waits_for_another_on_the_same_run(recipes, called, capsys):
+    compared(["svm.args"])
+    (first, _) = sorted(Path("runs/compare/data").glob("svm-*.lock"))
+    held = threading.Event()
+
+    def hold():
+        with FileLock(first):
+            held.set()
+            time.sleep(0.5)
+
+    threading.Thread(target=hold).start()
+    held.wait()
+    began = time.monotonic()
+    compared(["svm.args"])
+    assert time.monotonic() - began > 0.4
+    assert "svm, seed 0: another command is at it; waiting for its end" in capsys.readouterr().out
+
+
+def test_rows_of_two_commands_at_once_are_all_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compare, "format_results", lambda results: "")
+    data = {"name": "data", "tracks": "0"}
+
+    def add(number):
+        compare.add_result(Path("results/data.json"), data, "rows", str(number), {"scores": {}})
+
+    list(run_jobs(add, list(range(40)), 8))
+    results = json.loads(Path("results/data.json").read_text(encoding="utf-8"))
+    assert len(results["rows"]) == 40
+
+
+def test_minutes_are_never_powers_of_ten():
+    assert [compare.format_minutes(each) for each in (0.0123, 7.04, 99.7, 1234.5)] == [
+        *("0.012", "7", "100", "1234")
+    ]
 
 
 def test_what_fails_keeps_no_other_recipe_back(recipes, called, capsys):
@@ -178,6 +268,7 @@ def test_published_figures_stand_below_the_table_of_their_data(recipes, called, 
         (["--recipes", "svm.args", "--run_path", "x"], "--run_path x: each run has its own"),
         (["--recipes", "svm.args", "net.args", "--pair", "svm"], "--pair svm: it takes two"),
         (["--recipes", "svm.args", "net.args", "--pair", "svm", "x"], "--pair svm x: it takes two"),
+        (["--recipes", "few.args"], "few.args names genres: pass them by --genres"),
         (
             ["--recipes", "own.args"],
             "own.args names a data set: pass it by --dataset_path",
@@ -186,6 +277,7 @@ def test_published_figures_stand_below_the_table_of_their_data(recipes, called, 
 )
 def test_wrong_commands_are_messages(recipes, data_set, words, message):
     Path("own.args").write_text("@svm.args --dataset_path ./data", encoding="utf-8")
+    Path("few.args").write_text("@svm.args --genres jazz metal", encoding="utf-8")
     data = [] if "own.args" in words else DATA
     with pytest.raises(UserError, match=message):
         main([*data, *words])
@@ -194,7 +286,9 @@ def test_wrong_commands_are_messages(recipes, data_set, words, message):
 def test_a_damaged_table_is_a_message(recipes, called):
     Path("results").mkdir()
     Path("results/data.json").write_text("{", encoding="utf-8")
-    with pytest.raises(UserError, match=r"data.json is damaged .* delete it; runs are kept"):
+    with pytest.raises(
+        UserError, match=r"data.json is damaged, or of another version .* delete it; "
+    ):
         main([*DATA, "--recipes", "svm.args"])
 
 
