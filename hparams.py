@@ -325,7 +325,8 @@ def given_flags(parser, settings, argv=None):
     """The settings that the flags of `argv` name, and their values: a dict, in the flags' order."""
     args, unknown = parser.parse_known_args(argv)
     if unknown:
-        parser.error(unknown_flag(unknown[0], settings))
+        known = [f"--{f.name}" for f in dataclasses.fields(settings)]
+        parser.error(unknown_flag(unknown[0], known))
     return vars(args)
 
 
@@ -422,11 +423,10 @@ def make_parser(settings):
     return parser
 
 
-def unknown_flag(flag, settings):
-    """The message for a flag that no setting has: it names the closest one."""
+def unknown_flag(flag, known):
+    """The message for a flag that is none of those known: it names the closest one."""
     flag = flag.partition("=")[0]
-    names = [f"--{f.name}" for f in dataclasses.fields(settings)]
-    close = difflib.get_close_matches(flag, names, n=1)
+    close = difflib.get_close_matches(flag, known, n=1)
     hint = f"did you mean {close[0]}?" if close else "--help lists all flags"
     return f"unknown argument {flag}: {hint}"
 
