@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import re
 from pathlib import Path
 
@@ -14,7 +15,14 @@ from hparams import UserError
 UNREADABLE = (soundfile.SoundFileError, RuntimeError, TypeError)  # TypeError: headerless .raw
 UNKNOWN_FRAMES = 2**40  # more than that, as libsndfile says of a FLAC from a pipe, means unknown
 UNKNOWN_SIZE = 2**31 - 1  # bytes; what writes to a pipe states this or more
-SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".opus"}
+SUFFIXES = {
+    *(f".{name.lower()}" for name in soundfile.available_formats()),
+    *(".aif", ".aifc", ".oga", ".opus"),
+}
+OTHER_SUFFIXES = {  # of audio that libsndfile does not read
+    *(".3gp", ".aac", ".ac3", ".amr", ".ape", ".dff", ".dsf", ".dts", ".m4a", ".m4b", ".mka"),
+    *(".mp4", ".mpc", ".ra", ".tta", ".webm", ".wma", ".wv"),
+}
 PART = 1 << 20  # samples a channel read at once where a file is not read whole
 
 
@@ -51,6 +59,26 @@ def stream_audio(path, hparams):
         check_whole(path, file, read)
         if resampler:
             yield resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+
+
+def files_below(folder):
+    """Paths of the files below a folder that are not hidden, sorted.
+
+    Links to folders are followed, to each folder once: what lies in the folder itself comes first.
+    """
+    found, seen, waiting = [], set(), [folder]
+    while waiting:
+        for root, folders, files in os.walk(waiting.pop(0)):  # which names links and leaves them
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            place = os.path.realpath(root)
+            if place in seen:
+                folders.clear()
+                continue
+            seen.add(place)
+            paths = [Path(root, name) for name in folders]
+            waiting += [path for path in paths if path.is_symlink()]
+            found += [Path(root, name) for name in files if not name.startswith(".")]
+    return sorted(path for path in found if path.is_file())
 
 
 def audio_seconds(path):
@@ -90,7 +118,8 @@ def open_audio(path):
     if not path.is_file():
         raise UserError(f"{path} is missing: put it there, or leave it out")
     try:
-        with soundfile.SoundFile(path) as file:
+        # bytes: soundfile encodes a string as UTF-8, and not every name is; Windows' are text
+        with soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path)) as file:
             yield file
     except UNREADABLE as error:
         reason = getattr(error, "error_string", str(error)) or "its data are damaged"

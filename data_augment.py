@@ -45,6 +45,7 @@ from parallel import run_jobs
 from tags import choose_classes, format_tags, read_tags, split_tag
 
 RECORD = "augmentation.json"
+TAGS = "tags.csv"
 OWN_FILE = re.compile(r"augmentation\.\w+|\d+-\d+\.part")  # those of a kill too
 
 
@@ -280,14 +281,25 @@ def clear(folder, old, files):
 
     The lists go first: as long as they are missing, nobody takes the data set for whole.
     """
-    for name in (*(f"{split}_list.txt" for split in SPLITS), "tags.csv"):
-        (folder / name).unlink(missing_ok=True)
+    for name in (TAGS, *(f"{split}_list.txt" for split in SPLITS)):
+        remove(folder / name)
     for name, made in old.items():
         if files.get(name) != made:
-            (folder / name).unlink(missing_ok=True)
+            remove(folder / name)
     for partial in folder.rglob("*.part"):  # of a run that was killed
         if OWN_FILE.fullmatch(partial.name):
             partial.unlink(missing_ok=True)
+
+
+def remove(path):
+    """Remove a file, if it is there. Raises `UserError` where that cannot be, of a folder, say."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be replaced ({error.strerror}): move it away, or name another folder "
+            "by --augment_path"
+        ) from error
 
 
 def make_missing(folder, files, hparams):
@@ -321,7 +333,7 @@ def list_texts(folder, lists, files, hparams):
         tracks, used = read_tags(hparams).tracks, set(hparams.tags)
         sources = {name: files[name]["source"] for names in named.values() for name in names}
         tags = {name: sorted(used & tracks.get(of, set())) for name, of in sources.items()}
-        texts[folder / "tags.csv"] = format_tags(tags)
+        texts[folder / TAGS] = format_tags(tags)
     return texts
 
 
@@ -329,6 +341,7 @@ def is_done(folder, texts, old, files):
     """Whether all that is planned is there, as it is planned, and the lists name it."""
     return (
         old == files
+        and (folder / TAGS).exists() == (folder / TAGS in texts)  # those of another task are stale
         and all((folder / name).is_file() for name in files)
         and all(
             path.is_file() and path.read_bytes() == text.encode() for path, text in texts.items()

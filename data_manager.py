@@ -211,9 +211,10 @@ def check_manifest(hparams):
 
 def extraction_command(hparams):
     """The command that extracts the features in use."""
+    hparams = dataclasses.replace(hparams, tags=[])  # no feature depends on them
     if sorted(hparams.genres) == named_genres(hparams):
         hparams = dataclasses.replace(hparams, genres=[])
-    return hparams.command("feature_extraction.py", "data", "feature")
+    return hparams.command("feature_extraction.py", "data", "task", "feature")
 
 
 def make_track(set_name, name, label, entries, hparams):

@@ -11,6 +11,7 @@ Arrays: waveform (samples,) float32 mono in [-1, 1]; feature (frames, bins), tim
 """
 
 import functools
+import math
 import shutil
 import sys
 import time
@@ -18,9 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import scipy.fft  # here, not when a thread first needs it: the others would wait
-import soundfile
 
-from audio import UNKNOWN_FRAMES, UNREADABLE, is_ended, load_audio, remedy
+from audio import audio_seconds, is_ended, load_audio, remedy
 from hparams import HParams, UserError, run_script
 from lists import SPLITS, choose_genres, load_lists
 from manifest import (
@@ -289,12 +289,12 @@ def extract_track(job):
 def estimate_rows(file_name, hparams):
     """Rows of a track's feature, told from its header alone; 0 where that cannot be read."""
     try:
-        info = soundfile.info(Path(hparams.dataset_path, file_name))
-    except (*UNREADABLE, OSError):
+        seconds = audio_seconds(Path(hparams.dataset_path, file_name))
+    except (UserError, OSError):
         return 0
-    if info.frames > UNKNOWN_FRAMES:
+    if seconds == math.inf:
         return 0
-    samples = int(info.duration * hparams.sample_rate)
+    samples = int(seconds * hparams.sample_rate)
     return samples if hparams.feature == "waveform" else count_frames(samples, hparams)
 
 

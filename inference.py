@@ -15,7 +15,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audio import SUFFIXES, audio_seconds, load_audio, remedy, stream_audio
+from audio import (
+    OTHER_SUFFIXES,
+    SUFFIXES,
+    audio_seconds,
+    files_below,
+    load_audio,
+    remedy,
+    stream_audio,
+)
 from checkpoint import fill_weights, load_checkpoint
 from device import find_device
 from feature_extraction import extract_feature, kept_samples, resize_array, silent_row
@@ -147,7 +155,7 @@ def make_parser(text):
 
 def parse_flags(parser, argv):
     """What the flags of `argv` say. Ends with one message on a setting of the run, or no flag."""
-    args, unknown = parser.parse_known_intermixed_args(argv)
+    args, unknown = parser.parse_known_intermixed_args(mark_names(argv))
     if not unknown:
         return args
     flag = unknown[0].partition("=")[0]
@@ -158,28 +166,50 @@ def parse_flags(parser, argv):
     parser.error(unknown_flag(flag, parser))
 
 
+def mark_names(argv):
+    """The words of `argv` without `--`: behind it a name such as -a.wav becomes ./-a.wav.
+
+    argparse takes it for a flag all the same where no other file stands before `--`.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if "--" not in words:
+        return words
+    place = words.index("--")
+    names = words[place + 1 :]
+    return words[:place] + [f"./{name}" if name.startswith("-") else name for name in names]
+
+
 def find_audio(names):
     """The audio files that names mean, of folders all below them, each once: a list of paths.
 
-    Of a name that means none there is a `UserError` in the list instead.
+    Of a name that means none there is a `UserError` in the list instead. Audio in folders that
+    libsndfile does not read is named on stderr.
     """
     found = {}
     for path in map(Path, names):
         if path.is_dir():
-            below = [each for each in sorted(path.rglob("*")) if is_audio(each, path)]
-            found |= dict.fromkeys(below or [UserError(f"{path} {NO_AUDIO}")])
+            files = files_below(path)
+            audio = [file for file in files if file.suffix.lower() in SUFFIXES]
+            found |= dict.fromkeys(audio or [UserError(f"{path} {NO_AUDIO}")])
+            print_left_out([file for file in files if file.suffix.lower() in OTHER_SUFFIXES])
         else:
             found[path] = None
     return list(found)
 
 
-NO_AUDIO = "has no audio that libsndfile reads (ffmpeg -i song.m4a song.wav converts)"
+CONVERT = "(ffmpeg -i song.m4a song.wav converts)"
+NO_AUDIO = f"has no audio that libsndfile reads {CONVERT}"
 
 
-def is_audio(path, folder):
-    """Whether a path below a folder is named as audio is, and not hidden."""
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
+def print_left_out(paths):
+    """Say that audio files are not read, and name the first, where there are any."""
+    if paths:
+        shown = ", ".join(map(str, paths[:3])) + (" ..." if len(paths) > 3 else "")
+        count = len(paths)
+        print(
+            f"left out: {count} audio files that libsndfile does not read: {shown} {CONVERT}",
+            file=sys.stderr,
+        )
 
 
 def do_each(function, paths, failed):

@@ -7,6 +7,7 @@ padding), `hash` of them, and their `sum`, `sum_of_squares` and `count` of value
 normalization is combined. `skipped` names the tracks left out by --skip_broken.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -52,8 +53,12 @@ def feature_file(split, file_name):
 
 
 def write_text(path, text):
-    """Write a text file, UTF-8, that appears whole or not at all."""
-    write_atomic(path, lambda file: file.write(text.encode()))
+    r"""Write a text file, UTF-8, that appears whole or not at all.
+
+    Bytes of a file's name that are no UTF-8 are escaped, \udce9 for one, as JSON does it too.
+    """
+    data = text.encode(errors="backslashreplace")
+    write_atomic(path, lambda file: file.write(data))
 
 
 def hash_frames(real):
@@ -78,20 +83,21 @@ def write_atomic(path, write):
 
     Raises `UserError` where that cannot be, on a full disk, say.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # one of this thread's own, and short: the name itself may be as long as names can be
     partial = path.with_name(f"{os.getpid()}-{threading.get_ident()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
             write(file)
         partial.replace(path)
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error}): make room or choose another folder; "
-            "what was finished before is whole"
+            f"{path} cannot be written ({error.strerror or error}): make room, or choose another "
+            "name or folder; what was finished before is whole"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where its folder is a file, say
+            partial.unlink()
 
 
 def read_manifest(folder):

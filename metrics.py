@@ -84,18 +84,18 @@ def find_one_sided(labels, tags):
     return {tag: why[share] for tag, share in zip(tags, shares) if share in why}
 
 
-def score_tags(probabilities, labels, tracks, tags):
+def score_tags(probabilities, labels, tracks, tags, left_out=()):
     """Scores of chunk probabilities of tags (chunks, tags) for labels alike and owners (chunks,).
 
     Returns a dict of plain values: `chunk_accuracy`, the share of decisions at 0.5 that are right;
     `per_tag`, each tag's ROC-AUC, PR-AUC (average precision) and number of tracks that have it;
     `roc_auc` and `pr_auc`, the means of those (None if there are none), with `roc_auc_interval`;
-    `num_tracks`. Tags that no track has, or every one, are left out.
+    `num_tracks`. Tags of `left_out`, and those that no track has, or every one, are in neither.
     """
     right = (probabilities > 0.5) == (labels > 0.5)
     labels, probabilities = (average_by_track(each, tracks) for each in (labels, probabilities))
-    one_sided = find_one_sided(labels, tags)
-    scored = [i for i, tag in enumerate(tags) if tag not in one_sided]
+    unscored = {*left_out, *find_one_sided(labels, tags)}
+    scored = [i for i, tag in enumerate(tags) if tag not in unscored]
     labels, probabilities = labels[:, scored] > 0.5, probabilities[:, scored]
     per_tag = [score_tag(*columns) for columns in zip(labels.T, probabilities.T)]
     means = {

@@ -137,7 +137,8 @@ def clock(seconds):
 def draw_timeline(prediction, drawn, hparams):
     """Draw a track's timeline into a PNG in the current folder; returns its path.
 
-    `drawn` are the paths that are taken by other tracks; this one is added.
+    `drawn` are the paths that are taken by other tracks; this one is added. Raises `UserError`
+    where it cannot be written.
     """
     from plots import plot_timeline  # matplotlib takes a second to load
     from report import save_picture
@@ -146,8 +147,10 @@ def draw_timeline(prediction, drawn, hparams):
     while path in drawn:
         path = path.with_name(f"{path.stem}-{len(drawn) + 1}.png")
     drawn.add(path)
-    times, name = edges(prediction, hparams), prediction.path.name
-    save_picture(path, plot_timeline, prediction.chunks, times, hparams.classes, name)
+    # a font has no letter for bytes that are no UTF-8
+    title = prediction.path.name.encode(errors="backslashreplace").decode()
+    times = edges(prediction, hparams)
+    save_picture(path, plot_timeline, prediction.chunks, times, hparams.classes, title)
     return path
 
 
@@ -191,27 +194,54 @@ def as_csv(predictions, args, hparams):
     return text.getvalue()
 
 
+def show_timeline(prediction, drawn, hparams):
+    """Print a track's timeline and draw it; returns why it cannot be drawn, a list, empty if so.
+
+    `drawn` is as for `draw_timeline`.
+    """
+    failed = []
+    print(*describe_timeline(prediction, hparams), sep="\n")
+    for path in do_each(lambda each: draw_timeline(each, drawn, hparams), [prediction], failed):
+        print(f"  {path}", flush=True)
+    return failed
+
+
+def write_tables(predictions, broken, run, args, hparams):
+    """Write the JSON and the CSV that are asked for; returns why one cannot be, a list."""
+    texts, failed = {}, []
+    if args.json:
+        texts[args.json] = as_json(predictions, broken, run, args, hparams)
+    if args.csv:
+        texts[args.csv] = as_csv(predictions, args, hparams)
+    for name in do_each(lambda name: write_text(Path(name), texts[name]) or name, texts, failed):
+        print(f"{name}: {len(predictions)} tracks")
+    return failed
+
+
 def main(argv=None):
-    """Predict each track; the status is 1 where one cannot be read."""
+    """Predict each track; the status is 1 where one cannot be read, or a file not be written.
+
+    Interrupted, it writes the tables of the tracks that are done.
+    """
     args = parse(argv)
     run = Run(find_weights(args.run), args.device)
     hparams = run.settings(args.whole)
     print(f"Run: {run}\n{describe_length(hparams)}{'' if args.whole else '; --whole takes all'}")
-    predictions, failed, drawn = [], [], set()
+    predictions, broken, unwritten, drawn = [], [], [], set()
     paths = find_audio(args.files)
-    for prediction in do_each(lambda path: predict_track(path, run, hparams), paths, failed):
-        predictions.append(prediction)
-        print(describe(prediction, args.top, hparams), flush=True)
-        if args.timeline:
-            print(*describe_timeline(prediction, hparams), sep="\n")
-            print(f"  {draw_timeline(prediction, drawn, hparams)}", flush=True)
-    if args.json:
-        write_text(Path(args.json), as_json(predictions, failed, run, args, hparams))
-    if args.csv:
-        write_text(Path(args.csv), as_csv(predictions, args, hparams))
-    if failed:
-        print(f"{len(failed)} of {len(paths)} could not be read, see above", file=sys.stderr)
-    return 1 if failed else 0
+    try:
+        for prediction in do_each(lambda path: predict_track(path, run, hparams), paths, broken):
+            predictions.append(prediction)
+            print(describe(prediction, args.top, hparams), flush=True)
+            if args.timeline:
+                unwritten += show_timeline(prediction, drawn, hparams)
+    finally:
+        unwritten += write_tables(predictions, broken, run, args, hparams)
+    if broken:
+        print(f"{len(broken)} of {len(paths)} could not be read, see above", file=sys.stderr)
+    if unwritten:
+        print(f"{len(unwritten)} files could not be written, see above", file=sys.stderr)
+    return 1 if broken or unwritten else 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ compared with all of it, exactly. `--evaluate` seeks each test track's genre amo
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
@@ -355,13 +354,12 @@ def evaluate(run):
 
     Returns plain values. Raises `UserError` where features or audio are missing.
     """
-    from data_manager import list_tracks
+    from data_manager import get_label, list_tracks
 
-    hparams = dataclasses.replace(run.hparams, task="genre", tags=[])  # its tracks have genres too
-    train, test = (list_tracks(split, hparams) for split in ("train", "test"))
+    train, test = (list_tracks(split, run.hparams) for split in ("train", "test"))
     rng = np.random.default_rng(run.hparams.seed)
     test = [test[i] for i in rng.permutation(len(test))]  # ties are not to follow the list
-    labels = np.array([track.label for track in test])
+    labels = np.array([get_label(track.name, run.hparams) for track in test])  # of tagging too
     others = np.bincount(labels)[labels] - 1
     if not others.any():
         raise UserError("no genre has two tracks in the test split: there is nothing to find")

@@ -106,6 +106,10 @@ def read_rows(path):
             f"{path} is missing: it names the tags of each track; {HELP}. `python dataset/demo.py` "
             "writes the demo's, data_augment.py with --task tagging that of an augmented data set"
         ) from error
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): put a file of tags there; {HELP}"
+        ) from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from error
     except csv.Error as error:

@@ -334,13 +334,17 @@ def restore(runner, loaders, folder):
     return history
 
 
-def test(runner, valid_loader, test_loader, folder, hparams):
-    """Test the weights of `best.pt`; returns the report, with their scores on valid too."""
+def test(runner, valid_loader, test_loader, folder, hparams, untaught=()):
+    """Test the weights of `best.pt`; returns the report, with their scores on valid too.
+
+    Tags that are `untaught` are left out of the scores.
+    """
     load_weights(runner.model, folder / "best.pt")
     score_chunks, list_tracks, names = SCORES[hparams.task]
-    valid = score_chunks(*chunk_predictions(runner, valid_loader), hparams.classes)
+    classes = (hparams.classes, untaught) if hparams.task == "tagging" else (hparams.classes,)
+    valid = score_chunks(*chunk_predictions(runner, valid_loader), *classes)
     chunks = chunk_predictions(runner, test_loader)
-    return score_chunks(*chunks, hparams.classes) | {
+    return score_chunks(*chunks, *classes) | {
         "valid": {name: valid[name] for name in names},
         "best_epoch": runner.best_epoch,
         "parameters": count_parameters(runner.model),
@@ -360,20 +364,23 @@ SCORES = {  # by task: the scores of a split, the list of its tracks, and what i
 def check_tags(loaders, hparams):
     """Say which tags a split has to leave out; returns them, {split: {tag: why}}.
 
-    Raises `UserError` where that is all of them in the test split.
+    What train cannot teach is left out of the scores of the others too. Raises `UserError` where
+    that is all of them in the test split.
     """
     print(f"Tags: {len(hparams.tags)}")
-    left_out = {}
+    left_out, untaught = {}, {}
     for split, loader in zip(SPLITS, loaders):
         labels = average_by_track(loader.dataset.y.cpu().numpy(), loader.dataset.tracks)
-        left_out[split] = find_one_sided(labels, hparams.tags)
+        left_out[split] = untaught | find_one_sided(labels, hparams.tags)
         if found := left_out[split]:
             shown = ", ".join(f"{tag} ({why})" for tag, why in found.items())
             print(f"*** {split} leaves out {shown}")
+        if split == "train":
+            untaught = {tag: why.replace("track", "train track") for tag, why in found.items()}
     if len(left_out["test"]) == len(hparams.tags):
         raise UserError(
-            "no tag could be scored: every test track has it, or none; "
-            "pass other --tags, or add tracks to test_list.txt"
+            "no tag could be scored: every track of test, or of train, has it, or none; "
+            "pass other --tags, or add tracks to the lists"
         )
     return left_out
 
@@ -416,9 +423,10 @@ def main(argv=None):
         keep_on(runner.device, loader)
     skipped = count_skipped([len(loader.dataset.names) for loader in loaders], hparams)
     print_sizes(runner, loaders, skipped)
-    told = {"skipped": skipped}
+    told, untaught = {"skipped": skipped}, ()
     if hparams.task == "tagging":
         told["left_out"] = check_tags(loaders, hparams)
+        untaught = told["left_out"]["train"]
     folder = folder or make_run_folder(hparams)
     print("Training on " + device_name(str(runner.device)))
     try:
@@ -426,7 +434,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         print(f"to go on: python train_test.py --resume {folder}", file=sys.stderr)
         raise
-    report = test(runner, valid_loader, test_loader, folder, hparams) | told
+    report = test(runner, valid_loader, test_loader, folder, hparams, untaught) | told
     print("Training Finished")
 
     from report import write_report  # matplotlib takes a second to load: not before training

@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script sees its own folder only
 
-from audio import SUFFIXES
+from audio import SUFFIXES, files_below
 from hparams import UserError, run_script
 from lists import LINE, genre_of, same_file
 from manifest import write_atomic
@@ -48,7 +48,8 @@ def find_tracks(folder):
         if not is_listable(name):
             raise UserError(
                 f"{name!r} in {folder} cannot stand in a list: rename it without commas, colons, "
-                "backslashes, control characters, or spaces, - or . at its ends"
+                "backslashes, control characters, letters that are no UTF-8, or spaces, - or . at "
+                "its ends"
             )
         other = seen.setdefault(same_file(name), name)
         if other != name:
@@ -68,13 +69,9 @@ def is_listable(name):
 
 def print_left_out(folder, names):
     """Say which other files there are: of a format that is not read, or in folders too deep."""
-    files = (p.relative_to(folder) for p in Path(folder).rglob("*") if p.is_file())
-    others = [
-        path.as_posix()
-        for path in sorted(files)
-        if not any(part.startswith(".") for part in path.parts) and path.suffix != ".txt"
-    ]
-    others = [name for name in others if name not in set(names)]
+    files = [path for path in files_below(folder) if path.suffix != ".txt"]
+    listed, others = set(names), [path.relative_to(folder).as_posix() for path in files]
+    others = [name for name in others if name not in listed]
     if others:
         shown = ", ".join(map(repr, others[:3])) + (" ..." if len(others) > 3 else "")
         print(

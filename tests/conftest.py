@@ -112,6 +112,13 @@ def save_run(settings, folder, **changed):
     return Path(folder, "best.pt")
 
 
+def rename_to_bytes(path):
+    """Rename a file or folder to what is Latin-1, no UTF-8; returns its path. Linux takes that."""
+    if sys.platform != "linux":
+        pytest.skip("names are text here")
+    return path.rename(path.with_name(os.fsdecode(b"caf\xe9" + os.fsencode(path.suffix))))
+
+
 def run(script, *arguments, cwd, **variables):
     """Run a script as its user does; returns what it printed and its status."""
     environment = {"PYTHONIOENCODING": "utf-8", **os.environ, **variables}

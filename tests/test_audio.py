@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import soundfile
-from conftest import sine
+from conftest import rename_to_bytes, sine
 
-from audio import is_ended, load_audio, read_audio
+from audio import audio_seconds, files_below, is_ended, load_audio, read_audio
 from hparams import HParams, UserError
 
 
@@ -70,3 +70,26 @@ def test_what_is_kept_is_resampled_as_in_the_whole(tmp_path, rng):
     assert len(whole) == 4 * 22050
     np.testing.assert_allclose(load_audio(path, HParams(), 30000), whole[:30000], atol=1e-6)
     np.testing.assert_array_equal(load_audio(path, HParams(), 10**9), whole)
+
+
+def test_a_name_that_is_no_utf_8_is_read_like_any_other(tmp_path):
+    path = write(tmp_path / "a.flac")
+    expected = load_audio(path, HParams())
+    path = rename_to_bytes(path)
+    np.testing.assert_array_equal(load_audio(path, HParams()), expected)
+    assert audio_seconds(path) == 5
+    path.write_text("no music", encoding="utf-8")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_audio(path)
+
+
+def test_files_below_are_those_behind_links_too_each_folder_once(tmp_path):
+    for name in ("a/b/1.wav", "a/.git/2.wav", "a/.3.wav", "apart/c/4.wav", "apart/5.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    links = {"a/away": "apart", "a/0": "a/b", "a/b/back": "a", "apart/c/up": "apart", "a/6": "gone"}
+    for link, target in links.items():
+        (tmp_path / link).symlink_to(tmp_path / target)
+    (tmp_path / "a/7.wav").symlink_to(tmp_path / "apart/5.wav")
+    found = [path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path / "a")]
+    assert found == ["a/7.wav", "a/away/5.wav", "a/away/c/4.wav", "a/b/1.wav"]

@@ -5,7 +5,7 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
-from conftest import esc10, flags, sine
+from conftest import esc10, flags, rename_to_bytes, sine
 
 import feature_extraction
 from audio import load_audio
@@ -276,6 +276,15 @@ def test_space_is_said_before_and_work_after(settings, capsys):
     assert out.startswith("Extracting Feature\n")
     assert "24 tracks to extract, 0.4 MB on disk" in out
     assert "24 tracks extracted" in out.splitlines()[-1]
+
+
+def test_a_folder_whose_name_is_no_utf_8_is_extracted(settings, data_set, capsys):
+    folder = str(rename_to_bytes(data_set))
+    words = flags(settings, dataset_path=folder, feature_length=0)
+    assert feature_extraction.main(words) == 0
+    out = capsys.readouterr().out
+    assert "24 tracks to extract, 0.6 MB on disk" in out  # its lengths are known before
+    assert "24 tracks extracted" in out
 
 
 def test_a_full_disk_stops_it_before_it_starts(settings, monkeypatch):

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -212,6 +213,42 @@ def test_audio_is_found_in_folders_and_what_is_none_is_told(tmp_path):
     assert found[:2] == [below / "a.wav", below / "deep" / "c.MP3"]
     assert "empty has no audio" in str(found[2])
     assert list(map(str, found[3:])) == ["x.txt"]
+
+
+def test_audio_that_is_not_read_is_named_in_a_line(tmp_path, capsys):
+    for name in ("a.wav", "b.M4A", "c.wma", "d.mp4", "e.aac", ".f.m4a", "cover.jpg"):
+        (tmp_path / name).touch()
+    assert find_audio([tmp_path]) == [tmp_path / "a.wav"]
+    named = ", ".join(str(tmp_path / name) for name in ("b.M4A", "c.wma", "d.mp4"))
+    assert capsys.readouterr().err == (
+        f"left out: 4 audio files that libsndfile does not read: {named} ... "
+        "(ffmpeg -i song.m4a song.wav converts)\n"
+    )
+    (tmp_path / "a.wav").unlink()
+    assert "has no audio that libsndfile reads" in str(find_audio([tmp_path])[0])
+
+
+def test_folders_behind_links_are_looked_into(tmp_path):
+    (tmp_path / "music").mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/a.wav").touch()
+    (tmp_path / "music/jazz").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk/loop").symlink_to(tmp_path / "music")
+    assert find_audio([tmp_path / "music"]) == [tmp_path / "music/jazz/a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        (["--", "-a.wav"], ["-a.wav"]),
+        (["a.wav", "--device", "cpu", "--", "-b.wav", "c.wav"], ["a.wav", "-b.wav", "c.wav"]),
+        (["--device", "cpu", "--", "--device", "--"], ["--device", "--"]),
+    ],
+)
+def test_names_behind_two_dashes_are_no_flags(words, files):
+    parser = make_parser("x")
+    parser.add_argument("files", nargs="+")
+    assert find_audio(parse_flags(parser, words).files) == list(map(Path, files))
 
 
 @pytest.mark.parametrize(

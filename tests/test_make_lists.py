@@ -66,6 +66,16 @@ def test_what_is_no_track_is_left_out(tmp_path, capsys):
     assert "'a/album/b.wav', 'a/cover.jpg', 'top.wav'" in out
 
 
+def test_classes_may_be_links(tmp_path, capsys):
+    write_folder(tmp_path / "disk", [f"{i}.wav" for i in range(5)])
+    write_folder(tmp_path / "disk", ["one.m4a"])
+    write_folder(tmp_path / "data", [f"pop/{i}.wav" for i in range(5)])
+    (tmp_path / "data/jazz").symlink_to(tmp_path / "disk")
+    main([str(tmp_path / "data")])
+    assert sum(map(len, lists_of(tmp_path / "data").values())) == 10
+    assert "left out: 1 files" in capsys.readouterr().out
+
+
 def test_groups_across_classes_are_placed_where_they_can(tmp_path):
     sizes = {"g0": (1, 4), "g1": (1, 1), "g2": (2, 1), "g3": (0, 4)}
     for group, (first, second) in sizes.items():
@@ -95,7 +105,8 @@ def test_lists_are_not_replaced_without_force(tmp_path):
         (["a,b/x.wav"], [], "rename it without commas"),
         ([" a/x.wav"], [], "rename it without commas"),
         (["a/x\ny.wav"], [], "rename it without commas"),
-        (["a/x\udcff.wav"], [], "rename it without commas"),
+        (["a/x\udcff.wav"], [], r"'a/x\udcff.wav' in"),
+        (["a/x\udcff.wav"], [], "letters that are no UTF-8"),
         (["a/x.wav"], ["--group_by", "/(artist)?x"], "matches nothing in a/x.wav"),
         (["a/x.wav"], ["--group_by", "("], "no regular expression"),
         (["a/x.wav"], ["--group_by", "artist"], "matches nothing in a/x.wav"),

@@ -108,6 +108,10 @@ def test_tags_that_cannot_be_scored_are_left_out():
     scores = score_tags(np.full((2, 3), 0.5), labels, np.arange(2), ["all", "none", "some"])
     assert scores["per_tag"] == {"some": {"roc_auc": 0.5, "pr_auc": 0.5, "tracks": 1}}
     assert scores["roc_auc"] == 0.5
+    labels[0, 1], tags = 1, ["all", "none", "some"]
+    scores = score_tags(np.full((2, 3), 0.5), labels, np.arange(2), tags, {"some": "untaught"})
+    assert list(scores["per_tag"]) == ["none"]
+    labels[0, 1] = 0
     scores = score_tags(np.full((2, 2), 0.5), labels[:, :2], np.arange(2), ["all", "none"])
     assert (scores["roc_auc"], scores["roc_auc_interval"], scores["per_tag"]) == (None, None, {})
 

@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from conftest import RATE, ROOT, flags, sine
+import torch
+from conftest import RATE, ROOT, flags, rename_to_bytes, save_run, sine
 from test_inference import write_long
 
+import predict
+from checkpoint import load_checkpoint
 from feature_extraction import main as extract_main
-from predict import clock, main, parse
+from hparams import run_script
+from predict import clock, main, parse, predict_track
 from train_test import main as train_main
 
 
@@ -68,6 +72,21 @@ def test_tags_are_printed_with_a_sentence_made_of_them(extracted, data_set, caps
     assert Path(f"{Path(track).name}-timeline.png").exists()
 
 
+def test_likely_tags_fill_the_tutorials_sentence(settings, data_set, capsys):
+    tags = {"song:very danceable": 3, "emotion:happy": 2, "emotion:sad": -2, "emotion:exciting": 1}
+    hparams = dataclasses.replace(settings, task="tagging", tags=list(tags))
+    model = load_checkpoint(save_run(hparams, "runs/tags"))["model"]
+    weight, bias = list(model)[-2:]  # of the last layer: its bias alone decides
+    model |= {weight: model[weight] * 0, bias: torch.tensor([*tags.values()], dtype=torch.float)}
+    save_run(hparams, "runs/tags", model=model)
+    track = str(data_set / "jazz/jazz.00000.wav")
+    assert main([track, "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        f"{track}: song:very danceable 95.3 %, emotion:happy 88.1 %, emotion:exciting 73.1 %",
+        "  This is a [very danceable] song that is [happy] and [exciting].",
+    ]
+
+
 def test_what_cannot_be_read_is_named_and_the_others_go_on(weights, data_set, tmp_path, capsys):
     (tmp_path / "text.mp3").write_text("no music\n" * 1000, encoding="utf-8")
     (tmp_path / "empty").mkdir()
@@ -92,6 +111,56 @@ def test_what_cannot_be_read_is_named_and_the_others_go_on(weights, data_set, tm
     values = read_json(tmp_path / "all.json")
     assert len(values["tracks"]) == 1
     assert len(values["broken"]) == 3
+
+
+def test_a_name_that_is_no_utf_8_is_shown_with_escapes(weights, data_set, capsys):
+    path = rename_to_bytes(data_set / "jazz/jazz.00000.wav")
+    shown = str(path).replace("\udce9", r"\udce9")
+    words = [str(path.parent), "--timeline", "--json", "all.json", "--csv", "all.csv"]
+    with pytest.raises(SystemExit) as stop:
+        run_script(lambda: main(words))
+    assert stop.value.code == 0
+    assert f"{shown}: " in capsys.readouterr().out
+    assert str(path) in [row["track"] for row in read_json(Path("all.json"))["tracks"]]
+    assert f"\n{shown},0.0," in Path("all.csv").read_text(encoding="utf-8")
+    assert Path(f"{path.name}-timeline.png").exists()
+
+
+def test_a_file_that_cannot_be_written_keeps_no_other_back(weights, data_set, capsys):
+    Path("all.json").mkdir()
+    good = data_set / "jazz/jazz.00000.wav"
+    long = good.rename(good.with_name("가" * 83 + ".wav"))  # 253 bytes, of 255
+    folder = str(data_set / "jazz")
+    for table in ("all.csv", str(Path("new", "all.csv"))):
+        assert main([folder, "--timeline", "--json", "all.json", "--csv", table]) == 1
+        out, err = capsys.readouterr()
+        assert f"{table}: 8 tracks\n" in out
+        assert err.splitlines()[0].startswith(f"broken: {long.name}-timeline.png cannot be written")
+        assert err.splitlines()[1].startswith("broken: all.json cannot be written (Is a directory)")
+        assert err.splitlines()[2:] == ["2 files could not be written, see above"]
+        assert len(Path(table).read_text(encoding="utf-8").splitlines()) == 1 + 2 * 8
+    assert len(list(Path().glob("*.png"))) == 7
+    assert main([folder, "--csv", str(Path("all.csv", "all.csv"))]) == 1
+    assert "cannot be written (" in capsys.readouterr().err
+    assert not list(Path().glob("*.part"))
+
+
+def test_interrupted_it_writes_the_tracks_that_are_done(weights, data_set, capsys, monkeypatch):
+    def interrupt(path, *rest):
+        if path.name == "jazz.00003.wav":
+            raise KeyboardInterrupt
+        return predict_track(path, *rest)
+
+    monkeypatch.setattr(predict, "predict_track", interrupt)
+    words = [str(data_set / "jazz"), "--json", "all.json", "--csv", "all.csv"]
+    with pytest.raises(SystemExit) as stop:
+        run_script(lambda: main(words))
+    assert stop.value.code == 130
+    out, err = capsys.readouterr()
+    assert out.endswith("\nall.json: 3 tracks\nall.csv: 3 tracks\n")
+    assert err == "interrupted\n"
+    assert len(read_json(Path("all.json"))["tracks"]) == 3
+    assert len(Path("all.csv").read_text(encoding="utf-8").splitlines()) == 1 + 3
 
 
 def test_a_file_shorter_than_a_chunk_is_padded_and_said(weights, tmp_path, capsys):

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import RATE, save_run, sine
+from conftest import RATE, rename_to_bytes, save_run, sine
 
 import retrieve
-from hparams import UserError
+from hparams import UserError, run_script
 from inference import Run
 from retrieve import (
     chance,
@@ -160,6 +160,18 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_indexed(weights, data_set,
     assert "0 (1.0)" in out
     assert "broken: data/jazz/text.mp3 " in err.replace(os.sep, "/")
     assert "broken: missing.wav is missing" in err
+
+
+def test_a_name_that_is_no_utf_8_is_kept_in_an_index(weights, data_set, capsys):
+    path = rename_to_bytes(data_set / "jazz/jazz.00000.wav")
+    for words in (["--index", "data"], ["--index", "data", str(path), "--top", "100"]):
+        with pytest.raises(SystemExit) as stop:
+            run_script(lambda words=words: main(words))
+        assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert "0 tracks embedded, 24 were already" in out
+    assert out.count(r"caf\udce9.wav") == 1  # line 0: found by its name in the index
+    assert "jazz/caf\udce9.wav" in [track["name"] for track in index_of(weights).tracks]
 
 
 def test_an_empty_folder_is_a_message(weights, tmp_path):

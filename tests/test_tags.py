@@ -2,19 +2,24 @@
 
 import dataclasses
 import json
+import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import GENRES, flags
+from conftest import GENRES, flags, save_run
 
 import classic
 import compare
 import data_augment
 import model
+import retrieve
 import train_test
 from checkpoint import load_checkpoint
 from data_manager import get_dataloader, load_dataset
+from feature_extraction import main as extract_main
 from hparams import HParams, UserError, run_script
 from lists import load_lists
 from optimization import tag_weights
@@ -290,9 +295,58 @@ def test_tags_without_a_positive_in_a_split_are_left_out(extracted, data_set, tm
     assert "Left out of test: all (every track has it), rare" in out
 
 
-def test_tags_that_nothing_can_be_scored_by_end_training_before_it(extracted, data_set):
-    write(data_set, f"{load_lists(extracted)['train'][0]},rare\n")
-    with pytest.raises(UserError, match="no tag could be scored: every test track has it, or none"):
+def test_the_command_that_extracts_features_is_of_tagging(tagging, data_set):
+    lists = load_lists(tagging)
+    for split, text in (
+        ("train", "\n".join(name for name in lists["train"] if "metal" not in name)),
+        ("valid", "\n".join(lists["valid"] + [n for n in lists["train"] if "metal" in n])),
+    ):
+        (data_set / f"{split}_list.txt").write_text(text, encoding="utf-8")
+    hparams = choose_classes(dataclasses.replace(tagging, genres=[]))
+    with pytest.raises(UserError) as caught:
+        get_dataloader(hparams)
+    asked = str(caught.value).split("`")[1]
+    words = shlex.split(asked)
+    assert words[:2] == ["python", "feature_extraction.py"]
+    assert extract_main(words[2:]) == 0
+    assert "--tags" not in words
+    save_run(hparams, "runs/one")
+    (data_set.parent / "features").rename("gone")
+    with pytest.raises(UserError, match=re.escape(asked)):
+        retrieve.main(["--evaluate"])
+    (data_set.parent / "gone").rename("features")
+    assert retrieve.main(["--evaluate"]) == 0
+
+
+def test_tags_that_train_cannot_teach_are_left_out_of_the_means(
+    extracted, data_set, tmp_path, capsys
+):
+    names = load_lists(extracted)
+    tracks = {name: ["old"] for name in names["train"]}
+    for split in names:
+        tracks.setdefault(names[split][0], []).append("some")
+    for split in ("valid", "test"):
+        tracks[names[split][1]] = ["new", "old"]
+    write(data_set, format_tags(tracks))
+    report = train(dataclasses.replace(extracted, task="tagging"), tmp_path / "run")
+    untaught = {"new": "no train track has it", "old": "every train track has it"}
+    assert report["left_out"]["train"] == {"new": "no track has it", "old": "every track has it"}
+    assert report["left_out"]["valid"] == report["left_out"]["test"] == untaught
+    assert list(report["per_tag"]) == ["some"]
+    assert report["roc_auc"] == report["per_tag"]["some"]["roc_auc"]
+    shares = [row["probabilities"]["some"] for row in report["tracks"]]
+    assert report["roc_auc"] == np.mean([shares[0] > share for share in shares[1:]])
+    told = "new (no train track has it), old (every train track has it)"
+    out = capsys.readouterr().out
+    assert f"*** test leaves out {told}\n" in out
+    assert f"Left out of test: {told}\n" in out
+    assert "Test ROC-AUC: " in out and "(mean of 1 tags" in out
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_tags_that_nothing_can_be_scored_by_end_training_before_it(extracted, data_set, split):
+    write(data_set, f"{load_lists(extracted)[split][0]},rare\n")
+    with pytest.raises(UserError, match="no tag could be scored: every track of test, or of train"):
         train_test.main(flags(extracted, task="tagging", run_path="new"))
     assert not (data_set.parent / "new").exists()
 
@@ -352,9 +406,28 @@ def test_copies_that_tags_are_not_true_of_are_not_made(tagging, data_set, capsys
 
 
 def test_without_tagging_an_augmented_data_set_has_no_tags(tagging):
-    data_augment.main(flags(tagging, task="genre", augment_path="more", augment_effects=["noise"]))
+    words = flags(tagging, augment_path="more", augment_effects=["noise"])
+    for task in ("genre", "tagging", "genre"):
+        data_augment.main([*words, "--task", task])
+        assert Path("more/tags.csv").exists() == (task == "tagging")
     with pytest.raises(UserError, match="data_augment.py with --task tagging that of an augmented"):
         choose_classes(dataclasses.replace(tagging, dataset_path="more"))
+
+
+def test_a_folder_called_tags_csv_is_a_message(tagging, data_set):
+    words = flags(tagging, augment_path="more", augment_effects=["noise"])
+    data_augment.main(words)
+    Path("more/tags.csv").unlink()
+    Path("more/tags.csv").mkdir()
+    for task in ("genre", "tagging"):
+        with pytest.raises(
+            UserError, match=r"more/tags.csv cannot be replaced \(.*\): move it away"
+        ):
+            data_augment.main([*words, "--task", task])
+    (data_set / "tags.csv").unlink()
+    (data_set / "tags.csv").mkdir()
+    with pytest.raises(UserError, match=r"tags.csv cannot be read \(.*\): put a file of tags"):
+        data_augment.main(words)
 
 
 def test_the_tutorials_sentence():
