@@ -295,7 +295,7 @@ def write_results(name, results):
 
 def main(argv=None):
     """Run what is missing, and write the table, row after row; what fails keeps no other back."""
-    hparams = HParams().parse_argument(argv)
+    hparams = HParams().parse_argument(argv, unread=("copies",))
     recipes, reports = read_recipes(hparams, argv), {}
     seeds = range(hparams.seed, hparams.seed + hparams.num_seeds)
     shared = next(iter(recipes.values())).hparams
