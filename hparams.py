@@ -342,7 +342,7 @@ def warn_of_unread(settings, argv, groups, script):
     given = [f.name for f in in_group(*groups) if f"--{f.name}" in typed]
     changed = [f"--{name}" for name in given if getattr(settings, name) != getattr(hparams, name)]
     if changed:
-        print(f"*** {' '.join(changed)}: without effect on {script}", file=sys.stderr)
+        print(f"*** {' '.join(changed)}: no effect on {script}", file=sys.stderr)
 
 
 def flag_words(name, value):

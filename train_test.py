@@ -256,7 +256,7 @@ def print_sizes(runner, loaders, skipped, hparams):
     data = loaders[0].dataset
     if hparams.random_offset and len(data) == len(data.names):
         print(
-            "*** --random_offset is without effect: each track is one chunk; "
+            "*** --random_offset has no effect: each track is one chunk; "
             "a smaller --chunk_length, or a larger --feature_length, gives more"
         )
 

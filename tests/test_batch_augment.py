@@ -107,7 +107,7 @@ def test_mixup_mixes_chunks_and_labels_alike(rng):
 
 
 def test_random_offsets_in_tracks_of_one_chunk_are_warned_of(settings, capsys):
-    warning = "*** --random_offset is without effect: each track is one chunk"
+    warning = "*** --random_offset has no effect: each track is one chunk"
     for length in (128, 256):
         hparams = dataclasses.replace(settings, feature_length=length, random_offset=True)
         assert extract_main(flags(hparams)) == 0

@@ -142,7 +142,7 @@ def test_flags_of_settings_that_a_script_never_reads_are_warned_of(tmp_path, cap
     parsed = HParams().parse_argument(words, unread=("augmentation", "copies"))
     assert (parsed.augment_copies, parsed.mixup) == (2, 0.2)
     out, err = capsys.readouterr()
-    assert err.startswith("*** --augment_copies --gain_db: without effect on ")
+    assert err.startswith("*** --augment_copies --gain_db: no effect on ")
     assert (out, err.count("\n")) == ("", 1)
     HParams().parse_argument(words)
     assert capsys.readouterr().err == ""
@@ -163,7 +163,7 @@ def test_each_script_knows_what_it_never_reads(script, unread, capsys, monkeypat
     monkeypatch.setattr(sys, "argv", [f"{script}.py"])
     with pytest.raises(UserError):
         importlib.import_module(script).main([*flags, "--augment_copies", "2", "--genres", "none"])
-    assert capsys.readouterr().err == f"*** {unread}: without effect on {script}.py\n"
+    assert capsys.readouterr().err == f"*** {unread}: no effect on {script}.py\n"
 
 
 def test_an_open_quote_in_an_argument_file_is_a_message(tmp_path, capsys):
