@@ -236,7 +236,8 @@ def check_settings(hparams):
 
 def main(argv=None):
     """Fit on train, choose on valid, test once and report."""
-    hparams = check_settings(HParams().parse_argument(argv))
+    unread = ("training", "copies", "augmentation", "comparison")
+    hparams = check_settings(HParams().parse_argument(argv, unread))
     splits = list_splits(hparams)
     skipped = count_skipped([len(tracks) for tracks in splits.values()], hparams)
     for split, tracks in splits.items():

@@ -363,7 +363,7 @@ def add_result(path, data, part, key, value):
 
 def main(argv=None):
     """Run what is missing, and write the table, row after row; what fails keeps no other back."""
-    hparams = HParams().parse_argument(argv)
+    hparams = HParams().parse_argument(argv, unread=("copies",))
     recipes, reports = read_recipes(hparams, argv), {}
     seeds = range(hparams.seed, hparams.seed + hparams.num_seeds)
     shared = next(iter(recipes.values())).hparams

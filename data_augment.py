@@ -368,7 +368,8 @@ def augment(folder, lists, hparams):
 
 def main(argv=None):
     """Make the augmented data set; the status is 1 where a track is broken."""
-    hparams = HParams().parse_argument(argv)
+    unread = ("feature", "model", "training", "augmentation", "comparison")
+    hparams = HParams().parse_argument(argv, unread)
     print("Augmenting")
     hparams = choose_effects(choose_classes(hparams))
     folder = hparams.augment_folder()

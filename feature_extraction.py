@@ -351,7 +351,8 @@ def warn_of_empty_mels(hparams):
 
 def main(argv=None):
     """Extract the features of all listed tracks; the status is 1 where a track is broken."""
-    hparams = HParams().parse_argument(argv)
+    unread = ("copies", "comparison")  # those of training may be given to both scripts alike
+    hparams = HParams().parse_argument(argv, unread)
     print("Extracting Feature")
     hparams = choose_genres(hparams)
     lists = load_lists(hparams)

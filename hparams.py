@@ -123,14 +123,14 @@ class HParams:
     precision: str = setting(
         "fp32", "training", "fp32, or bf16: faster where the processor has bfloat16 units"
     )
-    seed: int = setting(0, "training", "seed of every random draw")
     tensorboard: bool = setting(
         False, "training", "write losses and accuracies for TensorBoard too"
     )
-    run_path: str = setting("", "training", "folder of the run (unset: a new one in runs)")
+    seed: int = setting(0, "run", "seed of every random draw")
+    run_path: str = setting("", "run", "folder of the run (unset: a new one in runs)")
     resume: str = setting(
         "",
-        "training",
+        "run",
         "go on with an interrupted run (no folder named: the newest)",
         nargs="?",
         const="newest",
@@ -164,13 +164,16 @@ class HParams:
     num_seeds: int = setting(3, "comparison", "runs of each recipe, from --seed on")
     pair: list[str] = setting([], "comparison", "two recipes to compare by McNemar's test")
 
-    def parse_argument(self, argv=None):
+    def parse_argument(self, argv=None, unread=()):
         """Settings with the flags of `argv` (default: the command line) over these, validated.
 
-        Exits with status 2 and one message on a wrong flag or value, as argparse does.
+        Exits with status 2 and one message on a wrong flag or value, as argparse does. `unread` are
+        groups of settings that the script never reads: changing one by a flag is warned of.
         """
         parser = make_parser(self)
-        return self.with_flags(given_flags(parser, argv), parser)
+        parsed = self.with_flags(given_flags(parser, argv), parser)
+        warn_of_unread(parsed, argv, unread, parser.prog)
+        return parsed
 
     def with_flags(self, given, parser):
         """Settings with those `given` (name to value) over these, validated.
@@ -336,6 +339,19 @@ def given_flags(parser, argv=None):
     if unknown:
         parser.error(unknown_flag(unknown[0], parser))
     return vars(args)
+
+
+def warn_of_unread(settings, argv, groups, script):
+    """Say which flags of the command line change settings of groups that a script never reads.
+
+    Those of an @file, which may be meant for several scripts, are none of it.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    typed = {word.partition("=")[0] for word in words}
+    given = [f.name for f in in_group(*groups) if f"--{f.name}" in typed]
+    changed = [f"--{name}" for name in given if getattr(settings, name) != getattr(hparams, name)]
+    if changed:
+        print(f"*** {' '.join(changed)}: no effect on {script}", file=sys.stderr)
 
 
 def flag_words(name, value):

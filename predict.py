@@ -51,7 +51,9 @@ class Prediction(NamedTuple):
 def parse(argv=None):
     """The command line's settings."""
     parser = make_parser("Genres, or tags, of any audio file, by a trained run.")
-    parser.add_argument("files", nargs="+", help="audio files, and folders of them")
+    parser.add_argument(
+        "files", nargs="+", help="audio files, and folders of them; behind -- if one begins with -"
+    )
     parser.add_argument("--top", type=int, default=3, help="genres or tags to print of a track [3]")
     parser.add_argument("--whole", action="store_true", help="all of a track, however long")
     parser.add_argument(
@@ -213,7 +215,8 @@ def write_tables(predictions, broken, run, args, hparams):
         texts[args.json] = as_json(predictions, broken, run, args, hparams)
     if args.csv:
         texts[args.csv] = as_csv(predictions, args, hparams)
-    for name in do_each(lambda name: write_text(Path(name), texts[name]) or name, texts, failed):
+    written = do_each(lambda name: write_text(Path(name), texts[name]) or name, texts, failed)
+    for name in list(written):  # all before the first print: its reader may be gone
         print(f"{name}: {len(predictions)} tracks")
     return failed
 

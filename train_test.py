@@ -181,8 +181,8 @@ def try_lone_chunk(model, hparams):
         ) from error
 
 
-def print_sizes(runner, loaders, skipped):
-    """Say what is trained on what, and warn of too few steps an epoch to learn much."""
+def print_sizes(runner, loaders, skipped, hparams):
+    """Say what is trained on what; warn of too few steps an epoch to learn much, and no offsets."""
     for (split, lost), loader in zip(skipped.items(), loaders):
         note = f" ({lost} skipped as broken)" if lost else ""
         data = loader.dataset
@@ -194,6 +194,12 @@ def print_sizes(runner, loaders, skipped):
         print(
             f"*** fewer than {FEW_STEPS} steps an epoch: little is learned in each; "
             "a smaller --batch_size gives more"
+        )
+    data = loaders[0].dataset
+    if hparams.random_offset and len(data) == len(data.names):
+        print(
+            "*** --random_offset has no effect: each track is one chunk; "
+            "a smaller --chunk_length, or a larger --feature_length, gives more"
         )
 
 
@@ -410,7 +416,8 @@ def resumed(hparams, argv):
 
 def main(argv=None):
     """Train, test and report."""
-    hparams, folder = HParams().parse_argument(argv), None
+    unread = ("copies", "comparison")
+    hparams, folder = HParams().parse_argument(argv, unread), None
     if hparams.resume:
         folder, hparams = resumed(hparams, argv)
     hparams = choose_classes(hparams)
@@ -422,7 +429,7 @@ def main(argv=None):
     for loader in loaders:
         keep_on(runner.device, loader)
     skipped = count_skipped([len(loader.dataset.names) for loader in loaders], hparams)
-    print_sizes(runner, loaders, skipped)
+    print_sizes(runner, loaders, skipped, hparams)
     told, untaught = {"skipped": skipped}, ()
     if hparams.task == "tagging":
         told["left_out"] = check_tags(loaders, hparams)

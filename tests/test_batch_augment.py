@@ -5,12 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from conftest import flags
 
 from batch_augment import Augmenter, draw, mix
 from data_manager import cut_rows, fit_normalizer, get_dataloader, list_tracks
 from feature_extraction import extract_feature
+from feature_extraction import main as extract_main
 from hparams import HParams
 from train_test import Runner
+from train_test import main as train_main
 
 ALL = {
     "random_offset": True,
@@ -101,6 +104,15 @@ def test_mixup_mixes_chunks_and_labels_alike(rng):
     np.testing.assert_allclose(labels, [[0, 0.1, 0.9], [0.5, 0, 0.5], [0, 1, 0]], atol=1e-7)
     drawn = draw(rng, np.arange(1000), HParams(mixup=0.3))["share"]
     assert 0.5 <= drawn.min() < drawn.max() <= 1
+
+
+def test_random_offsets_in_tracks_of_one_chunk_are_warned_of(settings, capsys):
+    warning = "*** --random_offset has no effect: each track is one chunk"
+    for length in (128, 256):
+        hparams = dataclasses.replace(settings, feature_length=length, random_offset=True)
+        assert extract_main(flags(hparams)) == 0
+        train_main(flags(hparams, num_epochs=1))
+        assert (warning in capsys.readouterr().out) == (length == 128)
 
 
 def test_random_offsets_stay_in_the_track_and_reach_all_of_it(rng):

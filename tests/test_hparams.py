@@ -1,4 +1,5 @@
 import dataclasses
+import importlib
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -132,6 +133,37 @@ def test_wrong_flags_are_one_message(arguments, message, capsys):
         HParams().parse_argument(arguments)
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_flags_of_settings_that_a_script_never_reads_are_warned_of(tmp_path, capsys):
+    (tmp_path / "shared.args").write_text("--mixup 0.2 --num_epochs 3", encoding="utf-8")
+    words = [f"@{tmp_path / 'shared.args'}", "--augment_copies", "2", "--num_mels", "64"]
+    words += ["--gain_db=6", "--time_mask", "0", "--run_path", "mixup"]
+    parsed = HParams().parse_argument(words, unread=("augmentation", "copies"))
+    assert (parsed.augment_copies, parsed.mixup) == (2, 0.2)
+    out, err = capsys.readouterr()
+    assert err.startswith("*** --augment_copies --gain_db: no effect on ")
+    assert (out, err.count("\n")) == ("", 1)
+    HParams().parse_argument(words)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("script", "unread"),
+    [
+        ("feature_extraction", "--augment_copies"),
+        ("train_test", "--augment_copies"),
+        ("classic", "--num_epochs --augment_copies --mixup"),
+        ("data_augment", "--num_mels --num_epochs --mixup"),
+        ("compare", "--augment_copies"),
+    ],
+)
+def test_each_script_knows_what_it_never_reads(script, unread, capsys, monkeypatch):
+    flags = ["--num_mels", "64", "--num_epochs", "3", "--seed", "1", "--mixup", "0.2"]
+    monkeypatch.setattr(sys, "argv", [f"{script}.py"])
+    with pytest.raises(UserError):
+        importlib.import_module(script).main([*flags, "--augment_copies", "2", "--genres", "none"])
+    assert capsys.readouterr().err == f"*** {unread}: no effect on {script}.py\n"
 
 
 def test_an_open_quote_in_an_argument_file_is_a_message(tmp_path, capsys):
