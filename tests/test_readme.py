@@ -61,3 +61,46 @@ def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"make (demo|test-extras|test|bench|lint|figures|notebook)\b", README):
         assert f"\n{target}: " in makefile
+
+
+KOREAN = (ROOT / "README.ko.md").read_text(encoding="utf-8")
+SHARED = {  # what a section says in any language
+    "command or output": lambda text: [
+        re.sub(r" +#.*", "", line) for line in re.findall(r"^    .+$", text, re.MULTILINE)
+    ],
+    "name in backticks": lambda text: sorted(
+        set(re.findall(r"`([^`]+)`", text.replace("\n", " ")))
+    ),
+    "link": lambda text: re.findall(r"\]\((?!README)(\S+?)\)", text),
+    "row of a table": lambda text: [
+        (*re.findall(r"^\| (\w+) \| `--|`(.+?)`", row), *sorted(re.findall(r"\d[\d.,]*", row)))
+        for row in re.findall(r"^\|.*\|$", text, re.MULTILINE)
+    ],
+    "number": lambda text: sorted(set(re.findall(r"\d[\d.,]*\d", text))),
+}
+
+
+def sections(text):
+    """The text before the first heading of the second level, and each after one."""
+    return re.split(r"^## .*$", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("kind", SHARED)
+@pytest.mark.parametrize("number", range(len(sections(README))))
+def test_the_korean_readme_says_the_same(number, kind):
+    heading = re.findall(r"^## .*$", "## \n" + README, re.MULTILINE)[number]
+    english, korean = (SHARED[kind](sections(text)[number]) for text in (README, KOREAN))
+    missing = [each for each in english if each not in korean]
+    added = [each for each in korean if each not in english]
+    assert english == korean, f"{heading}: README.ko.md lacks {missing}, and has {added} besides"
+
+
+def test_both_readmes_have_the_same_sections_and_name_each_other():
+    assert len(sections(README)) == len(sections(KOREAN))
+    assert "](README.ko.md)" in sections(README)[0]
+    assert "](README.md)" in sections(KOREAN)[0]
+
+
+def test_links_lead_somewhere():
+    for link in re.findall(r"\]\((\S+?)\)", README + KOREAN):
+        assert (ROOT / link).exists(), link
