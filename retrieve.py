@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from audio import load_audio
+from checkpoint import load_checkpoint, model_source
 from feature_extraction import kept_samples, mfcc
 from hparams import UserError, run_script
 from inference import (
@@ -38,6 +39,7 @@ from inference import (
     parse_flags,
     track_chunks,
 )
+from lists import SPLITS
 from manifest import source_state, write_atomic, write_text
 from parallel import run_jobs
 
@@ -49,12 +51,16 @@ ENTRY = {"name": str, "size": int, "mtime_ns": int, "hash": str}
 
 
 class Index(NamedTuple):
-    """Tracks of a folder: an entry each (`ENTRY`), and embeddings (tracks, values) of length 1."""
+    """Tracks of a folder: an entry each (`ENTRY`), and embeddings (tracks, values) of length 1.
+
+    `checkpoint` and `code` are hashes of what made these: a run's weights and its model's source.
+    """
 
     collection: str
     checkpoint: str
     tracks: list
     embeddings: np.ndarray
+    code: str = ""  # an older index tells of none
 
 
 def parse(argv=None):
@@ -74,6 +80,10 @@ def parse(argv=None):
         parser.error(f"--top {args.top}: must be 1 or more")
     if not (args.files or args.index or args.evaluate):
         parser.error("name a file to find the like of, or pass --index FOLDER, or --evaluate")
+    if args.collection and args.index:
+        parser.error(f"--collection {args.collection}: --index names the folder; leave one out")
+    if args.collection and not args.files:
+        parser.error(f"--collection {args.collection}: is for files to find the like of; name some")
     return args
 
 
@@ -113,6 +123,14 @@ def read_index(folder):
 
     Raises `UserError` where it is damaged.
     """
+    try:
+        return load_index(folder)
+    except UserError:  # another command may just have put new embeddings into their place
+        return load_index(folder)
+
+
+def load_index(folder):
+    """`read_index`, but for an index that is written meanwhile."""
     path = folder / "index.json"
     if not path.is_file():
         return None
@@ -131,66 +149,95 @@ def read_index(folder):
     return index
 
 
-def write_index(folder, collection, checkpoint, known):
+def write_index(folder, known, **whose):
     """Write the index of `known` tracks (name to entry and embedding) into its folder.
 
-    `embeddings-<hash>.npy` first, then `index.json`, which names it: what is there is whole at any
-    moment. Older embeddings go.
+    `whose` are the other values of `Index`. `embeddings-<hash>.npy` first, then `index.json`, which
+    names it: what is there is whole at any moment. Older embeddings go.
     """
     tracks, vectors = zip(*(known[name] for name in sorted(known)))
     embeddings = np.stack(vectors)
     path = folder / f"embeddings-{hashlib.sha256(embeddings).hexdigest()[:16]}.npy"
     write_atomic(path, lambda file: np.save(file, embeddings))
-    values = Index(collection, checkpoint, tracks, path.name)._asdict()
+    values = Index(**whose, tracks=tracks, embeddings=path.name)._asdict()
     write_text(folder / "index.json", json.dumps(values, indent=0, ensure_ascii=False))
-    for old in folder.glob("embeddings-*.npy"):
-        if old != path:
+    delete_embeddings(folder, but=path)
+
+
+def delete_index(folder):
+    """Delete an index of which no track is left, and say so."""
+    path = folder / "index.json"
+    if path.exists():
+        print(f"the index {folder} is deleted: none of its tracks is left")
+        path.unlink()
+    delete_embeddings(folder)
+
+
+def delete_embeddings(folder, but=None):
+    """Delete the embeddings in an index's folder, but for those of one file."""
+    for path in folder.glob("embeddings-*.npy"):
+        if path != but:
             with contextlib.suppress(OSError):  # of a search that has it open: next time
-                old.unlink()
+                path.unlink()
+
+
+def made_by(run):
+    """What embeddings depend on: hashes of a run's checkpoint, and of its model's source."""
+    source = model_source(type(run.model)).encode()
+    return {"checkpoint": hash_file(run.weights), "code": hashlib.sha256(source).hexdigest()[:32]}
+
+
+def what_else_made(index, maker):
+    """What made an index that is not as `made_by` says, in words; empty where nothing is."""
+    if index.checkpoint != maker["checkpoint"]:
+        return "another checkpoint"
+    return "other code of the model" if index.code != maker["code"] else ""
 
 
 def build_index(collection, run, failed):
-    """Embed what is new or changed in a folder, and forget what is gone; returns its `Index`.
+    """Embed what is new or changed in a folder, and forget what is gone.
 
-    Files that cannot be read are added to `failed`. Raises `UserError` where there is no track.
+    Files that cannot be read are added to `failed`. Raises `UserError` where there is no track: no
+    index is left then.
     """
     if not Path(collection).is_dir():
         raise UserError(f"--index {collection}: there is no such folder; name one of audio files")
-    paths = find_audio([collection])
-    if isinstance(paths[0], UserError):
-        raise paths[0]
+    maker, paths = made_by(run), find_audio([collection])
     folder = index_folder(run.weights, collection)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "index.lock", timeout=0):
-            return update_index(folder, Path(collection), paths, run, failed)
+            if isinstance(paths[0], UserError):
+                delete_index(folder)
+                raise paths[0]
+            update_index(folder, Path(collection), paths, run, maker, failed)
     except Timeout as error:
         raise UserError(f"another command is writing to {folder}: wait for its end") from error
 
 
-def update_index(folder, collection, paths, run, failed):
-    """Bring the index in `folder` up to date with the audio files of a collection; returns it.
+def update_index(folder, collection, paths, run, maker, failed):
+    """Bring the index in `folder` up to date with the audio files of a collection.
 
     However it is ended, what was embedded is written.
     """
     names = {path.relative_to(collection).as_posix(): path for path in paths}
-    whose = str(collection.resolve()), hash_file(run.weights)
-    known = known_tracks(folder, whose[1], names)
+    whose = {"collection": str(collection.resolve()), **maker}
+    known = known_tracks(folder, maker, names)
     new = tqdm([name for name in names if name not in known], desc="Embed", disable=None)
     kept, saved = len(known), time.monotonic()
     try:
         for made in do_each(lambda name: embed_entry(name, names[name], run), new, failed):
             known[made[0]["name"]] = made
             if time.monotonic() - saved > SAVE_SECONDS:
-                write_index(folder, *whose, known)
+                write_index(folder, known, **whose)
                 saved = time.monotonic()
     finally:
         if known:
-            write_index(folder, *whose, known)
+            write_index(folder, known, **whose)
     if not known:
+        delete_index(folder)
         raise UserError(f"{collection} has no track that can be read: see above")
     print(f"{len(known) - kept} tracks embedded, {kept} were already; index: {folder}")
-    return read_index(folder)
 
 
 def embed_entry(name, path, run):
@@ -199,10 +246,10 @@ def embed_entry(name, path, run):
     return {"name": name, **state, "hash": hash_file(path)}, embed_track(path, run)
 
 
-def known_tracks(folder, checkpoint, names):
+def known_tracks(folder, maker, names):
     """Entries and embeddings by name of what an index holds of files that have not changed.
 
-    `names` are those of the files there are now, with their paths.
+    `maker` is what `made_by` says now, `names` those of the files there are, with their paths.
     """
     try:
         index = read_index(folder)
@@ -211,8 +258,8 @@ def known_tracks(folder, checkpoint, names):
         return {}
     if index is None:
         return {}
-    if index.checkpoint != checkpoint:
-        print("the index is of other weights: all is embedded again")
+    if other := what_else_made(index, maker):
+        print(f"the index was made with {other}: all is embedded again")
         return {}
     return {
         track["name"]: (track, vector)
@@ -224,9 +271,9 @@ def known_tracks(folder, checkpoint, names):
 def choose_index(run, collection):
     """The `Index` of a folder, or the one last written where that is None.
 
-    Raises `UserError`, naming the command to run, where there is none, or of other weights.
+    Raises `UserError`, naming the command to run, where there is none, or made with other weights
+    or code.
     """
-    command = f"python retrieve.py --run {run.weights.parent} --index"
     if collection:
         folder = index_folder(run.weights, collection)
     else:
@@ -236,15 +283,17 @@ def choose_index(run, collection):
     index = folder and read_index(folder)
     if index is None:
         of = f"of {collection}" if collection else "yet"
-        raise UserError(
-            f"{run.weights.parent} has no index {of}: run `{command} {collection or 'FOLDER'}`"
-        )
-    if index.checkpoint != hash_file(run.weights):
-        raise UserError(
-            f"the index {folder} was made with another checkpoint: "
-            f"run `{command} {index.collection}` again"
-        )
+        command = index_command(run, collection or "FOLDER")
+        raise UserError(f"{run.weights.parent} has no index {of}: run `{command}`")
+    if other := what_else_made(index, made_by(run)):
+        command = index_command(run, index.collection)
+        raise UserError(f"the index {folder} was made with {other}: run `{command}` again")
     return index
+
+
+def index_command(run, collection):
+    """The command that indexes a folder."""
+    return f"python retrieve.py --run {run.weights.parent} --index {collection}"
 
 
 def nearest(query, embeddings, count, left_out=()):
@@ -277,9 +326,15 @@ def same_tracks(path, index):
 def find_like(path, index, run, top):
     """The tracks most like a file, as the tutorial prints them; the file itself is line 0.
 
-    Raises `UserError` where it cannot be read.
+    Raises `UserError` where it cannot be read, or compared.
     """
-    rows, cosines = nearest(embed_track(path, run), index.embeddings, top, same_tracks(path, index))
+    query, values = embed_track(path, run), index.embeddings.shape[1]
+    if len(query) != values:
+        raise UserError(
+            f"{path}: {run.hparams.model} gives an embedding of {len(query)} values, those of the "
+            f"index have {values}: run `{index_command(run, index.collection)}` again"
+        )
+    rows, cosines = nearest(query, index.embeddings, top, same_tracks(path, index))
     lines = [f"0 (1.0) {path}"]
     for number, (row, cosine) in enumerate(zip(rows, cosines), start=1):
         lines.append(f"{number} ({round(float(cosine), 4)}) {index.tracks[row]['name']}")
@@ -341,6 +396,8 @@ def embed_tracks(tracks, run):
 
 def mean_mfccs(tracks, hparams):
     """The mean MFCC over time of what is kept of `Track`s' audio: (tracks, num_mfcc)."""
+    window = min(hparams.win_size, hparams.fft_size)  # a cqt or waveform takes any
+    hparams = dataclasses.replace(hparams, win_size=window)
 
     def mean_mfcc(track):
         y = load_audio(Path(hparams.dataset_path, track.name), hparams, kept_samples(hparams))
@@ -359,20 +416,22 @@ def standardized(train, test):
 def evaluate(run):
     """Scores on the run's test split, each track sought among the others, beside baselines.
 
-    Returns plain values. Raises `UserError` where features or audio are missing.
+    Returns plain values. Raises `UserError` where features or audio are missing, or not the run's,
+    and where no score would mean anything.
     """
-    from data_manager import list_tracks
-
-    hparams = dataclasses.replace(run.hparams, task="genre", tags=[])  # its tracks have genres too
-    train, test = (list_tracks(split, hparams) for split in ("train", "test"))
-    rng = np.random.default_rng(run.hparams.seed)
+    splits = list_run_splits(run)
+    rng, test = np.random.default_rng(run.hparams.seed), splits["test"]
     test = [test[i] for i in rng.permutation(len(test))]  # ties are not to follow the list
     labels = np.array([track.label for track in test])
     others = np.bincount(labels)[labels] - 1
-    if not others.any():
-        raise UserError("no genre has two tracks in the test split: there is nothing to find")
+    genres = len(set(labels))
+    if genres < 2 or not others.any():
+        raise UserError(
+            f"test tracks: {len(test)}, genres (their folders): {genres}; neighbours are scored "
+            "where there are two genres or more, and two tracks of one: list such in test_list.txt"
+        )
     count = min(NEAREST, len(test) - 1)
-    ways = rankings(train, test, labels, run)
+    ways = rankings(splits["train"], test, labels, run)
     scores = {name: score(rank, labels, count) for name, rank in ways.items()}
     scores["random"] = chance(labels, count, run.hparams.seed)
     names = ("precision", "mean_average_precision")
@@ -382,6 +441,32 @@ def evaluate(run):
         "neighbours": count,
         "scores": {name: dict(zip(names, map(float, both))) for name, both in scores.items()},
     }
+
+
+def list_run_splits(run):
+    """The `Track`s of each split, labelled by genre whatever the run's task.
+
+    Raises `UserError` where the run may have been trained, or its weights chosen, by test tracks.
+    """
+    from data_manager import check_duplicates, is_split, list_tracks
+
+    hparams = dataclasses.replace(run.hparams, task="genre", tags=[])
+    splits = {split: list_tracks(split, hparams) for split in SPLITS}
+    told = load_checkpoint(run.weights).get("splits")
+    if told is None:
+        raise UserError(
+            f"{run.weights} does not tell which tracks it was trained on, as those of this version "
+            "do, and test tracks may be among them: train again"
+        )
+    for split, summary in told.items():
+        if not is_split(splits[split], summary):
+            raise UserError(
+                f"{hparams.dataset_path}/{split}_list.txt: its tracks, or their audio, are not "
+                f"those of the run {run.weights.parent}, which may have been trained on what are "
+                "test tracks now: restore them, or train again"
+            )
+    check_duplicates(splits)
+    return splits
 
 
 def rankings(train, test, labels, run):
@@ -408,27 +493,50 @@ def format_scores(found):
     return "\n".join(lines)
 
 
+def find_all(files, collection, run, top, failed):
+    """Print the tracks of a collection most like each file; what fails is added to `failed`."""
+    index = choose_index(run, collection)
+    print(f"Index: {index.collection}, {len(index.tracks)} tracks")
+    paths = find_audio(files)
+    for lines in do_each(lambda path: find_like(path, index, run, top), paths, failed):
+        print(f"\n{lines}", flush=True)
+
+
+def write_scores(run):
+    """Evaluate a run; its scores are printed and written into its folder."""
+    found = evaluate(run)
+    write_text(run.weights.parent / "retrieval.json", json.dumps(found, indent=1))
+    print(format_scores(found))
+
+
+def succeeds(part):
+    """Whether a part of the command, a function, comes to its end; says why where it does not."""
+    try:
+        part()
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return False
+    return True
+
+
 def main(argv=None):
-    """Index, find or evaluate; the status is 1 where a file cannot be read."""
+    """Index, find and evaluate, each whatever becomes of the others; the status is 1 if any failed.
+
+    A file that cannot be read makes it 1 too.
+    """
     args, failed = parse(argv), []
     run = Run(find_weights(args.run), args.device)
     print(f"Run: {run}\n{describe_length(run.hparams)}")
-    index = build_index(args.index, run, failed) if args.index else None
-    if args.files:
-        index = index or choose_index(run, args.collection)
-        print(f"Index: {index.collection}, {len(index.tracks)} tracks")
-        find = do_each(
-            lambda path: find_like(path, index, run, args.top), find_audio(args.files), failed
-        )
-        for lines in find:
-            print(f"\n{lines}", flush=True)
-    if args.evaluate:
-        found = evaluate(run)
-        write_text(run.weights.parent / "retrieval.json", json.dumps(found, indent=1))
-        print(format_scores(found))
+    searched = args.collection or args.index
+    parts = {
+        "index": lambda: build_index(args.index, run, failed),
+        "files": lambda: find_all(args.files, searched, run, args.top, failed),
+        "evaluate": lambda: write_scores(run),
+    }
+    done = [succeeds(part) for name, part in parts.items() if getattr(args, name)]
     if failed:
         print(f"{len(failed)} could not be read, see above", file=sys.stderr)
-    return 1 if failed else 0
+    return 0 if all(done) and not failed else 1
 
 
 if __name__ == "__main__":
