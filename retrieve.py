@@ -9,25 +9,31 @@ to length 1. `--index` embeds what is new or changed in a folder, into the run's
 compared with all of it, exactly. `--evaluate` seeks each test track's genre among the others.
 """
 
-import contextlib
 import dataclasses
-import hashlib
 import json
-import os
-import posixpath
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from audio import load_audio
-from checkpoint import load_checkpoint, model_source
+from checkpoint import load_checkpoint
 from feature_extraction import kept_samples, mfcc
 from hparams import UserError, run_script
+from index import (
+    choose_index,
+    delete_index,
+    find_maker,
+    hash_file,
+    index_folder,
+    known_tracks,
+    nearest,
+    same_tracks,
+    write_index,
+)
 from inference import (
     Run,
     cut_chunks,
@@ -40,27 +46,12 @@ from inference import (
     track_chunks,
 )
 from lists import SPLITS
-from manifest import source_state, write_atomic, write_text
+from manifest import source_state, write_text
 from parallel import run_jobs
 
-BLOCK = 1 << 16  # embeddings compared at once
 SAVE_SECONDS = 60  # between writes of an index that is being made
 NEAREST = 10  # neighbours that precision is taken of
 RANKINGS = 10_000  # random ones, at least, that chance is the mean of
-ENTRY = {"name": str, "size": int, "mtime_ns": int, "hash": str}
-
-
-class Index(NamedTuple):
-    """Tracks of a folder: an entry each (`ENTRY`), and embeddings (tracks, values) of length 1.
-
-    `checkpoint` and `code` are hashes of what made these: a run's weights and its model's source.
-    """
-
-    collection: str
-    checkpoint: str
-    tracks: list
-    embeddings: np.ndarray
-    code: str = ""  # an older index tells of none
 
 
 def parse(argv=None):
@@ -105,95 +96,6 @@ def embed_track(path, run):
     return embed_chunks((chunks for chunks, _ in track_chunks(path, run.hparams)), run)
 
 
-def hash_file(path):
-    """A hash of a file's content, to tell the same file by."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
-
-
-def index_folder(weights, collection):
-    """Where a run keeps its index of a folder: one for each, whatever its name."""
-    path = Path(collection).resolve()
-    code = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
-    return weights.parent / "index" / f"{path.name}-{code}"
-
-
-def read_index(folder):
-    """The `Index` in a folder, its embeddings mapped from disk; None where there is none.
-
-    Raises `UserError` where it is damaged.
-    """
-    try:
-        return load_index(folder)
-    except UserError:  # another command may just have put new embeddings into their place
-        return load_index(folder)
-
-
-def load_index(folder):
-    """`read_index`, but for an index that is written meanwhile."""
-    path = folder / "index.json"
-    if not path.is_file():
-        return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        file = folder / posixpath.basename(values.pop("embeddings"))
-        index = Index(**values, embeddings=np.load(file, mmap_mode="r", allow_pickle=False))
-        told = [
-            isinstance(track[key], kind) for track in index.tracks for key, kind in ENTRY.items()
-        ]
-        whole = len(index.embeddings) == len(index.tracks) and index.embeddings.ndim == 2
-        if not all(told) or not whole:
-            raise ValueError("not what was written")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete {folder} and index again") from error
-    return index
-
-
-def write_index(folder, known, **whose):
-    """Write the index of `known` tracks (name to entry and embedding) into its folder.
-
-    `whose` are the other values of `Index`. `embeddings-<hash>.npy` first, then `index.json`, which
-    names it: what is there is whole at any moment. Older embeddings go.
-    """
-    tracks, vectors = zip(*(known[name] for name in sorted(known)))
-    embeddings = np.stack(vectors)
-    path = folder / f"embeddings-{hashlib.sha256(embeddings).hexdigest()[:16]}.npy"
-    write_atomic(path, lambda file: np.save(file, embeddings))
-    values = Index(**whose, tracks=tracks, embeddings=path.name)._asdict()
-    write_text(folder / "index.json", json.dumps(values, indent=0, ensure_ascii=False))
-    delete_embeddings(folder, but=path)
-
-
-def delete_index(folder):
-    """Delete an index of which no track is left, and say so."""
-    path = folder / "index.json"
-    if path.exists():
-        print(f"the index {folder} is deleted: none of its tracks is left")
-        path.unlink()
-    delete_embeddings(folder)
-
-
-def delete_embeddings(folder, but=None):
-    """Delete the embeddings in an index's folder, but for those of one file."""
-    for path in folder.glob("embeddings-*.npy"):
-        if path != but:
-            with contextlib.suppress(OSError):  # of a search that has it open: next time
-                path.unlink()
-
-
-def made_by(run):
-    """What embeddings depend on: hashes of a run's checkpoint, and of its model's source."""
-    source = model_source(type(run.model)).encode()
-    return {"checkpoint": hash_file(run.weights), "code": hashlib.sha256(source).hexdigest()[:32]}
-
-
-def what_else_made(index, maker):
-    """What made an index that is not as `made_by` says, in words; empty where nothing is."""
-    if index.checkpoint != maker["checkpoint"]:
-        return "another checkpoint"
-    return "other code of the model" if index.code != maker["code"] else ""
-
-
 def build_index(collection, run, failed):
     """Embed what is new or changed in a folder, and forget what is gone.
 
@@ -202,7 +104,7 @@ def build_index(collection, run, failed):
     """
     if not Path(collection).is_dir():
         raise UserError(f"--index {collection}: there is no such folder; name one of audio files")
-    maker, paths = made_by(run), find_audio([collection])
+    maker, paths = find_maker(run), find_audio([collection])
     folder = index_folder(run.weights, collection)
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -221,7 +123,7 @@ def update_index(folder, collection, paths, run, maker, failed):
     However it is ended, what was embedded is written.
     """
     names = {path.relative_to(collection).as_posix(): path for path in paths}
-    whose = {"collection": str(collection.resolve()), **maker}
+    whose = str(collection.resolve()), maker
     known = known_tracks(folder, maker, names)
     new = tqdm([name for name in names if name not in known], desc="Embed", disable=None)
     kept, saved = len(known), time.monotonic()
@@ -229,11 +131,11 @@ def update_index(folder, collection, paths, run, maker, failed):
         for made in do_each(lambda name: embed_entry(name, names[name], run), new, failed):
             known[made[0]["name"]] = made
             if time.monotonic() - saved > SAVE_SECONDS:
-                write_index(folder, known, **whose)
+                write_index(folder, *whose, known)
                 saved = time.monotonic()
     finally:
         if known:
-            write_index(folder, known, **whose)
+            write_index(folder, *whose, known)
     if not known:
         delete_index(folder)
         raise UserError(f"{collection} has no track that can be read: see above")
@@ -246,95 +148,12 @@ def embed_entry(name, path, run):
     return {"name": name, **state, "hash": hash_file(path)}, embed_track(path, run)
 
 
-def known_tracks(folder, maker, names):
-    """Entries and embeddings by name of what an index holds of files that have not changed.
-
-    `maker` is what `made_by` says now, `names` those of the files there are, with their paths.
-    """
-    try:
-        index = read_index(folder)
-    except UserError as error:
-        print(f"*** {error}: all is embedded again")
-        return {}
-    if index is None:
-        return {}
-    if other := what_else_made(index, maker):
-        print(f"the index was made with {other}: all is embedded again")
-        return {}
-    return {
-        track["name"]: (track, vector)
-        for track, vector in zip(index.tracks, np.array(index.embeddings))
-        if track["name"] in names and source_state(names[track["name"]]).items() <= track.items()
-    }
-
-
-def choose_index(run, collection):
-    """The `Index` of a folder, or the one last written where that is None.
-
-    Raises `UserError`, naming the command to run, where there is none, or made with other weights
-    or code.
-    """
-    if collection:
-        folder = index_folder(run.weights, collection)
-    else:
-        files = run.weights.parent.glob("index/*/index.json")
-        newest = max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
-        folder = newest and newest.parent
-    index = folder and read_index(folder)
-    if index is None:
-        of = f"of {collection}" if collection else "yet"
-        command = index_command(run, collection or "FOLDER")
-        raise UserError(f"{run.weights.parent} has no index {of}: run `{command}`")
-    if other := what_else_made(index, made_by(run)):
-        command = index_command(run, index.collection)
-        raise UserError(f"the index {folder} was made with {other}: run `{command}` again")
-    return index
-
-
-def index_command(run, collection):
-    """The command that indexes a folder."""
-    return f"python retrieve.py --run {run.weights.parent} --index {collection}"
-
-
-def nearest(query, embeddings, count, left_out=()):
-    """The `count` embeddings most like a query (values,): their rows and cosines, best first.
-
-    Exact: all of (tracks, values) are compared, block by block, but for rows left out.
-    """
-    rows, cosines = np.zeros(0, dtype=int), np.zeros(0, dtype=np.float32)
-    for start in range(0, len(embeddings), BLOCK):
-        found = embeddings[start : start + BLOCK] @ query
-        inside = [row - start for row in left_out if start <= row < start + BLOCK]
-        found[inside] = -np.inf
-        best = np.argpartition(-found, min(count, len(found)) - 1)[:count]
-        rows, cosines = np.append(rows, start + best), np.append(cosines, found[best])
-        order = np.lexsort((rows, -cosines))[:count]
-        rows, cosines = rows[order], cosines[order]
-    real = np.isfinite(cosines)
-    return rows[real], cosines[real]
-
-
-def same_tracks(path, index):
-    """Rows of an index that are a file itself: of its path, or of its very content."""
-    place, content, name = Path(path).resolve(), hash_file(path), None
-    if place.is_relative_to(index.collection):
-        name = place.relative_to(index.collection).as_posix()
-    tracks = enumerate(index.tracks)
-    return [row for row, track in tracks if track["name"] == name or track["hash"] == content]
-
-
 def find_like(path, index, run, top):
     """The tracks most like a file, as the tutorial prints them; the file itself is line 0.
 
-    Raises `UserError` where it cannot be read, or compared.
+    Raises `UserError` where it cannot be read.
     """
-    query, values = embed_track(path, run), index.embeddings.shape[1]
-    if len(query) != values:
-        raise UserError(
-            f"{path}: {run.hparams.model} gives an embedding of {len(query)} values, those of the "
-            f"index have {values}: run `{index_command(run, index.collection)}` again"
-        )
-    rows, cosines = nearest(query, index.embeddings, top, same_tracks(path, index))
+    rows, cosines = nearest(embed_track(path, run), index.embeddings, top, same_tracks(path, index))
     lines = [f"0 (1.0) {path}"]
     for number, (row, cosine) in enumerate(zip(rows, cosines), start=1):
         lines.append(f"{number} ({round(float(cosine), 4)}) {index.tracks[row]['name']}")

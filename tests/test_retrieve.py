@@ -13,20 +13,19 @@ import soundfile
 from conftest import RATE, flags, save_run, sine, write_data_set
 
 import retrieve
+from checkpoint import model_source
 from data_manager import list_tracks, summarize
 from feature_extraction import main as extract_main
 from hparams import UserError
+from index import choose_index, nearest, read_index
 from inference import Run
 from retrieve import (
     chance,
-    choose_index,
     embed_track,
     main,
-    nearest,
     parse,
     perfect,
     rank_scores,
-    read_index,
     score,
     standardized,
     unit,
@@ -62,7 +61,7 @@ def edit_list(data_set, split, change):
 @pytest.mark.parametrize("block", [7, 1000])
 @pytest.mark.parametrize("count", [1, 5, 100])
 def test_the_nearest_are_exact_in_blocks(rng, monkeypatch, block, count):
-    monkeypatch.setattr(retrieve, "BLOCK", block)
+    monkeypatch.setattr("index.BLOCK", block)
     embeddings = np.stack([unit(x) for x in rng.standard_normal((50, 8))])
     embeddings[30] = embeddings[3]
     rows, cosines = nearest(embeddings[3], embeddings, count, [3, 20])
@@ -162,8 +161,7 @@ def test_an_index_of_other_weights_is_refused_and_made_again(indexed, settings, 
 
 
 def test_an_index_of_other_code_is_refused_and_made_again(indexed, monkeypatch, capsys):
-    source = retrieve.model_source
-    monkeypatch.setattr(retrieve, "model_source", lambda network: source(network) + "# changed")
+    monkeypatch.setattr("index.model_source", lambda network: model_source(network) + "# changed")
     query = "data/jazz/jazz.00003.wav"
     assert main([query]) == 1
     out, err = capsys.readouterr()
@@ -184,12 +182,15 @@ def test_an_index_that_does_not_tell_of_its_code_is_made_again(indexed):
         index_of(indexed)
 
 
-def test_embeddings_of_another_width_are_a_message(indexed, capsys):
+def test_embeddings_of_another_width_are_made_again(indexed, data_set, capsys):
     path = next(indexed.parent.glob("index/*/*.npy"))
     np.save(path, np.load(path)[:, 1:])
-    assert main(["data/jazz/jazz.00003.wav"]) == 1
-    err = capsys.readouterr().err
-    assert "gives an embedding of 64 values, those of the index have 63: run `python" in err
+    query = "data/jazz/jazz.00003.wav"
+    assert main([query]) == 1
+    assert "was made with other code of the model: run `python" in capsys.readouterr().err
+    soundfile.write(data_set / "jazz/new.wav", sine(500, 2), RATE)
+    assert main(["--index", "data", query]) == 0
+    assert "25 tracks embedded, 0 were already" in capsys.readouterr().out
 
 
 def test_an_index_that_is_written_meanwhile_is_read(indexed, data_set, monkeypatch):
