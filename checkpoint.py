@@ -1,15 +1,19 @@
 """Run folders and checkpoints: what a run leaves, and all that going on with it takes.
 
 A run folder holds `hparams.json`, `history.csv`, `best.pt` (weights with the settings and the
-normalization: enough to predict), `last.pt` (besides, the optimizer and every random generator, to
-resume from), and the report. Checkpoints hold plain values and tensors: loading one runs no code.
+normalization: enough to predict; and a summary of the tracks), `last.pt` (besides, the optimizer
+and every random generator, to resume from), and the report. Checkpoints hold plain values and
+tensors: loading one runs no code.
 """
 
+import ast
 import csv
+import inspect
 import io
 import itertools
 import json
 import random
+import textwrap
 import time
 from pathlib import Path
 
@@ -71,6 +75,24 @@ def fill_weights(model, parts, path):
             f"{path} holds the weights of another {type(model).__name__}: put that class back "
             f"into model.py, or train again ({found[:200]})"
         ) from error
+
+
+def model_source(network):
+    """The source of a model's class, and of what it names of its file, directly or not.
+
+    That is the file's functions and classes. That weights fit tells less: pooling has none.
+    """
+    found, waiting = {}, {network.__name__: network}
+    while waiting:
+        name, part = waiting.popitem()
+        found[name] = inspect.getsource(part)
+        tree = ast.parse(textwrap.dedent(found[name]))
+        for word in {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - {*found}:
+            value = getattr(inspect.getmodule(network), word, None)
+            is_code = inspect.isclass(value) or inspect.isfunction(value)
+            if is_code and value.__module__ == network.__module__:
+                waiting[word] = value
+    return "\n".join(found[name] for name in sorted(found))
 
 
 def make_run_folder(hparams):

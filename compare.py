@@ -12,7 +12,6 @@ audio and its lists: where those differ from what is there, it is `results/<data
 
 import contextlib
 import hashlib
-import inspect
 import json
 import shlex
 import shutil
@@ -26,6 +25,7 @@ from filelock import FileLock, Timeout
 from scipy.stats import binomtest
 
 import model
+from checkpoint import model_source
 from data_manager import digest, list_splits
 from hparams import HParams, UserError, flag_words, given_flags, in_group, make_parser, run_script
 from lists import choose_genres, genre_of, load_lists
@@ -118,7 +118,7 @@ def run_folder(recipe, seed, splits):
     fields = in_group("feature", "model", "training", "augmentation")
     apart = {"seed", "run_path", "resume", "device", "tensorboard"}
     settings = {f.name: getattr(recipe.hparams, f.name) for f in fields if f.name not in apart}
-    source = inspect.getsource(recipe.network) if recipe.network else ""
+    source = model_source(recipe.network) if recipe.network else ""
     decides = [settings, recipe.hparams.genres, [*map(digest, splits.values())], source]
     code = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:8]
     return folder_of(recipe) / f"{recipe.name}-{seed}-{code}"

@@ -45,19 +45,22 @@ class GTZANDataset(Dataset):
 
     An index is a list of numbers, a whole batch (or one number, but for augmented chunks); x is a
     tensor or `StoredChunks`. `tracks` (chunks,) tells which of `names` each chunk was cut from,
-    `normalization` the mean and standard deviation that x was normalized by, and `digest` differs
-    where the tracks or their features do.
+    `normalization` the mean and standard deviation that x was normalized by, `digest` differs where
+    the tracks or their features do, and `summary` is that of `summarize`.
     """
 
     augmenter = None  # of the training split, where the settings ask for one
 
-    def __init__(self, x, y, tracks=None, names=(), normalization=(0.0, 1.0), digest=""):
+    def __init__(
+        self, x, y, tracks=None, names=(), normalization=(0.0, 1.0), digest="", summary=None
+    ):
         self.x = x
         self.y = y
         self.tracks = tracks
         self.names = list(names)
         self.normalization = normalization
         self.digest = digest
+        self.summary = summary
 
     def __getitem__(self, index):
         if self.augmenter is None:
@@ -381,6 +384,7 @@ def make_loader(tracks, normalization, seed, hparams):
         [track.name for track in tracks],
         normalization,
         digest=digest(tracks),
+        summary=summarize(tracks),
     )
     if seed is not None and augments(hparams):
         dataset.augmenter = Augmenter(hparams, dataset.tracks, normalization)
@@ -391,6 +395,23 @@ def digest(tracks):
     """Hex digits that differ where names, labels or features of `Track`s do."""
     told = json.dumps([[track.name, track.label, track.entry["hash"]] for track in tracks])
     return hashlib.sha256(told.encode()).hexdigest()
+
+
+def summarize(tracks):
+    """What a run tells of a split's `Track`s, for `is_split`: plain values."""
+    names = json.dumps(sorted(track.name for track in tracks))
+    mean, std = fit_normalizer(tracks)
+    return {"names": hashlib.sha256(names.encode()).hexdigest(), "mean": mean, "std": std}
+
+
+def is_split(tracks, summary):
+    """Whether `Track`s are those of a summary, in any order: by name, and features as a whole.
+
+    A hash of these, as in `digest`, is another one on another processor: it rounds otherwise.
+    """
+    now, near = summarize(tracks), 1e-6 * summary["std"]
+    alike = all(abs(now[name] - summary[name]) <= near for name in ("mean", "std"))
+    return alike and now["names"] == summary["names"]
 
 
 def augments(hparams):

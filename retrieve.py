@@ -9,23 +9,30 @@ to length 1. `--index` embeds what is new or changed in a folder, into the run's
 compared with all of it, exactly. `--evaluate` seeks each test track's genre among the others.
 """
 
-import contextlib
-import hashlib
+import dataclasses
 import json
-import os
-import posixpath
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from audio import load_audio
+from checkpoint import load_checkpoint
 from feature_extraction import kept_samples, mfcc
 from hparams import UserError, run_script
+from index import (
+    choose_index,
+    delete_index,
+    find_maker,
+    index_folder,
+    known_tracks,
+    nearest,
+    same_tracks,
+    write_index,
+)
 from inference import (
     Run,
     cut_chunks,
@@ -37,23 +44,13 @@ from inference import (
     parse_flags,
     track_chunks,
 )
-from manifest import hash_file, source_state, write_atomic, write_text
+from lists import SPLITS
+from manifest import hash_file, source_state, write_text
 from parallel import run_jobs
 
-BLOCK = 1 << 16  # embeddings compared at once
 SAVE_SECONDS = 60  # between writes of an index that is being made
 NEAREST = 10  # neighbours that precision is taken of
 RANKINGS = 10_000  # random ones, at least, that chance is the mean of
-ENTRY = {"name": str, "size": int, "mtime_ns": int, "hash": str}
-
-
-class Index(NamedTuple):
-    """Tracks of a folder: an entry each (`ENTRY`), and embeddings (tracks, values) of length 1."""
-
-    collection: str
-    checkpoint: str
-    tracks: list
-    embeddings: np.ndarray
 
 
 def parse(argv=None):
@@ -73,6 +70,10 @@ def parse(argv=None):
         parser.error(f"--top {args.top}: must be 1 or more")
     if not (args.files or args.index or args.evaluate):
         parser.error("name a file to find the like of, or pass --index FOLDER, or --evaluate")
+    if args.collection and args.index:
+        parser.error(f"--collection {args.collection}: --index names the folder; leave one out")
+    if args.collection and not args.files:
+        parser.error(f"--collection {args.collection}: is for files to find the like of; name some")
     return args
 
 
@@ -94,81 +95,35 @@ def embed_track(path, run):
     return embed_chunks((chunks for chunks, _ in track_chunks(path, run.hparams)), run)
 
 
-def index_folder(weights, collection):
-    """Where a run keeps its index of a folder: one for each, whatever its name."""
-    path = Path(collection).resolve()
-    code = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
-    return weights.parent / "index" / f"{path.name}-{code}"
-
-
-def read_index(folder):
-    """The `Index` in a folder, its embeddings mapped from disk; None where there is none.
-
-    Raises `UserError` where it is damaged.
-    """
-    path = folder / "index.json"
-    if not path.is_file():
-        return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        file = folder / posixpath.basename(values.pop("embeddings"))
-        index = Index(**values, embeddings=np.load(file, mmap_mode="r", allow_pickle=False))
-        told = [
-            isinstance(track[key], kind) for track in index.tracks for key, kind in ENTRY.items()
-        ]
-        whole = len(index.embeddings) == len(index.tracks) and index.embeddings.ndim == 2
-        if not all(told) or not whole:
-            raise ValueError("not what was written")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete {folder} and index again") from error
-    return index
-
-
-def write_index(folder, collection, checkpoint, known):
-    """Write the index of `known` tracks (name to entry and embedding) into its folder.
-
-    `embeddings-<hash>.npy` first, then `index.json`, which names it: what is there is whole at any
-    moment. Older embeddings go.
-    """
-    tracks, vectors = zip(*(known[name] for name in sorted(known)))
-    embeddings = np.stack(vectors)
-    path = folder / f"embeddings-{hashlib.sha256(embeddings).hexdigest()[:16]}.npy"
-    write_atomic(path, lambda file: np.save(file, embeddings))
-    values = Index(collection, checkpoint, tracks, path.name)._asdict()
-    write_text(folder / "index.json", json.dumps(values, indent=0, ensure_ascii=False))
-    for old in folder.glob("embeddings-*.npy"):
-        if old != path:
-            with contextlib.suppress(OSError):  # of a search that has it open: next time
-                old.unlink()
-
-
 def build_index(collection, run, failed):
-    """Embed what is new or changed in a folder, and forget what is gone; returns its `Index`.
+    """Embed what is new or changed in a folder, and forget what is gone.
 
-    Files that cannot be read are added to `failed`. Raises `UserError` where there is no track.
+    Files that cannot be read are added to `failed`. Raises `UserError` where there is no track: no
+    index is left then.
     """
     if not Path(collection).is_dir():
         raise UserError(f"--index {collection}: there is no such folder; name one of audio files")
-    paths = find_audio([collection])
-    if isinstance(paths[0], UserError):
-        raise paths[0]
+    maker, paths = find_maker(run), find_audio([collection])
     folder = index_folder(run.weights, collection)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "index.lock", timeout=0):
-            return update_index(folder, Path(collection), paths, run, failed)
+            if isinstance(paths[0], UserError):
+                delete_index(folder)
+                raise paths[0]
+            update_index(folder, Path(collection), paths, run, maker, failed)
     except Timeout as error:
         raise UserError(f"another command is writing to {folder}: wait for its end") from error
 
 
-def update_index(folder, collection, paths, run, failed):
-    """Bring the index in `folder` up to date with the audio files of a collection; returns it.
+def update_index(folder, collection, paths, run, maker, failed):
+    """Bring the index in `folder` up to date with the audio files of a collection.
 
     However it is ended, what was embedded is written.
     """
     names = {path.relative_to(collection).as_posix(): path for path in paths}
-    whose = str(collection.resolve()), hash_file(run.weights)
-    known = known_tracks(folder, whose[1], names)
+    whose = str(collection.resolve()), maker
+    known = known_tracks(folder, maker, names)
     new = tqdm([name for name in names if name not in known], desc="Embed", disable=None)
     kept, saved = len(known), time.monotonic()
     try:
@@ -181,90 +136,15 @@ def update_index(folder, collection, paths, run, failed):
         if known:
             write_index(folder, *whose, known)
     if not known:
+        delete_index(folder)
         raise UserError(f"{collection} has no track that can be read: see above")
     print(f"{len(known) - kept} tracks embedded, {kept} were already; index: {folder}")
-    return read_index(folder)
 
 
 def embed_entry(name, path, run):
     """A track's entry in an index, and its embedding. Raises `UserError` as `embed_track` does."""
     state = source_state(path)  # before it is read: a later change is seen as one
     return {"name": name, **state, "hash": hash_file(path)}, embed_track(path, run)
-
-
-def known_tracks(folder, checkpoint, names):
-    """Entries and embeddings by name of what an index holds of files that have not changed.
-
-    `names` are those of the files there are now, with their paths.
-    """
-    try:
-        index = read_index(folder)
-    except UserError as error:
-        print(f"*** {error}: all is embedded again")
-        return {}
-    if index is None:
-        return {}
-    if index.checkpoint != checkpoint:
-        print("the index is of other weights: all is embedded again")
-        return {}
-    return {
-        track["name"]: (track, vector)
-        for track, vector in zip(index.tracks, np.array(index.embeddings))
-        if track["name"] in names and source_state(names[track["name"]]).items() <= track.items()
-    }
-
-
-def choose_index(run, collection):
-    """The `Index` of a folder, or the one last written where that is None.
-
-    Raises `UserError`, naming the command to run, where there is none, or of other weights.
-    """
-    command = f"python retrieve.py --run {run.weights.parent} --index"
-    if collection:
-        folder = index_folder(run.weights, collection)
-    else:
-        files = run.weights.parent.glob("index/*/index.json")
-        newest = max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
-        folder = newest and newest.parent
-    index = folder and read_index(folder)
-    if index is None:
-        of = f"of {collection}" if collection else "yet"
-        raise UserError(
-            f"{run.weights.parent} has no index {of}: run `{command} {collection or 'FOLDER'}`"
-        )
-    if index.checkpoint != hash_file(run.weights):
-        raise UserError(
-            f"the index {folder} was made with another checkpoint: "
-            f"run `{command} {index.collection}` again"
-        )
-    return index
-
-
-def nearest(query, embeddings, count, left_out=()):
-    """The `count` embeddings most like a query (values,): their rows and cosines, best first.
-
-    Exact: all of (tracks, values) are compared, block by block, but for rows left out.
-    """
-    rows, cosines = np.zeros(0, dtype=int), np.zeros(0, dtype=np.float32)
-    for start in range(0, len(embeddings), BLOCK):
-        found = embeddings[start : start + BLOCK] @ query
-        inside = [row - start for row in left_out if start <= row < start + BLOCK]
-        found[inside] = -np.inf
-        best = np.argpartition(-found, min(count, len(found)) - 1)[:count]
-        rows, cosines = np.append(rows, start + best), np.append(cosines, found[best])
-        order = np.lexsort((rows, -cosines))[:count]
-        rows, cosines = rows[order], cosines[order]
-    real = np.isfinite(cosines)
-    return rows[real], cosines[real]
-
-
-def same_tracks(path, index):
-    """Rows of an index that are a file itself: of its path, or of its very content."""
-    place, content, name = Path(path).resolve(), hash_file(path), None
-    if place.is_relative_to(index.collection):
-        name = place.relative_to(index.collection).as_posix()
-    tracks = enumerate(index.tracks)
-    return [row for row, track in tracks if track["name"] == name or track["hash"] == content]
 
 
 def find_like(path, index, run, top):
@@ -334,6 +214,8 @@ def embed_tracks(tracks, run):
 
 def mean_mfccs(tracks, hparams):
     """The mean MFCC over time of what is kept of `Track`s' audio: (tracks, num_mfcc)."""
+    window = min(hparams.win_size, hparams.fft_size)  # a cqt or waveform takes any
+    hparams = dataclasses.replace(hparams, win_size=window)
 
     def mean_mfcc(track):
         y = load_audio(Path(hparams.dataset_path, track.name), hparams, kept_samples(hparams))
@@ -352,19 +234,24 @@ def standardized(train, test):
 def evaluate(run):
     """Scores on the run's test split, each track sought among the others, beside baselines.
 
-    Returns plain values. Raises `UserError` where features or audio are missing.
+    Returns plain values. Raises `UserError` where features or audio are missing, or not the run's,
+    and where no score would mean anything.
     """
-    from data_manager import get_label, list_tracks
+    from data_manager import get_label  # loaders take a second to load
 
-    train, test = (list_tracks(split, run.hparams) for split in ("train", "test"))
-    rng = np.random.default_rng(run.hparams.seed)
+    splits = list_run_splits(run)
+    rng, test = np.random.default_rng(run.hparams.seed), splits["test"]
     test = [test[i] for i in rng.permutation(len(test))]  # ties are not to follow the list
     labels = np.array([get_label(track.name, run.hparams) for track in test])  # of tagging too
     others = np.bincount(labels)[labels] - 1
-    if not others.any():
-        raise UserError("no genre has two tracks in the test split: there is nothing to find")
+    genres = len(set(labels))
+    if genres < 2 or not others.any():
+        raise UserError(
+            f"test tracks: {len(test)}, genres (their folders): {genres}; neighbours are scored "
+            "where there are two genres or more, and two tracks of one: list such in test_list.txt"
+        )
     count = min(NEAREST, len(test) - 1)
-    ways = rankings(train, test, labels, run)
+    ways = rankings(splits["train"], test, labels, run)
     scores = {name: score(rank, labels, count) for name, rank in ways.items()}
     scores["random"] = chance(labels, count, run.hparams.seed)
     names = ("precision", "mean_average_precision")
@@ -374,6 +261,31 @@ def evaluate(run):
         "neighbours": count,
         "scores": {name: dict(zip(names, map(float, both))) for name, both in scores.items()},
     }
+
+
+def list_run_splits(run):
+    """The `Track`s of each split.
+
+    Raises `UserError` where the run may have been trained, or its weights chosen, by test tracks.
+    """
+    from data_manager import check_duplicates, is_split, list_tracks
+
+    splits = {split: list_tracks(split, run.hparams) for split in SPLITS}
+    told = load_checkpoint(run.weights).get("splits")
+    if told is None:
+        raise UserError(
+            f"{run.weights} does not tell which tracks it was trained on, as those of this version "
+            "do, and test tracks may be among them: train again"
+        )
+    for split, summary in told.items():
+        if not is_split(splits[split], summary):
+            raise UserError(
+                f"{run.hparams.dataset_path}/{split}_list.txt: its tracks, or their audio, are not "
+                f"those of the run {run.weights.parent}, which may have been trained on what are "
+                "test tracks now: restore them, or train again"
+            )
+    check_duplicates(splits)
+    return splits
 
 
 def rankings(train, test, labels, run):
@@ -400,27 +312,50 @@ def format_scores(found):
     return "\n".join(lines)
 
 
+def find_all(files, collection, run, top, failed):
+    """Print the tracks of a collection most like each file; what fails is added to `failed`."""
+    index = choose_index(run, collection)
+    print(f"Index: {index.collection}, {len(index.tracks)} tracks")
+    paths = find_audio(files)
+    for lines in do_each(lambda path: find_like(path, index, run, top), paths, failed):
+        print(f"\n{lines}", flush=True)
+
+
+def write_scores(run):
+    """Evaluate a run; its scores are printed and written into its folder."""
+    found = evaluate(run)
+    write_text(run.weights.parent / "retrieval.json", json.dumps(found, indent=1))
+    print(format_scores(found))
+
+
+def succeeds(part):
+    """Whether a part of the command, a function, comes to its end; says why where it does not."""
+    try:
+        part()
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return False
+    return True
+
+
 def main(argv=None):
-    """Index, find or evaluate; the status is 1 where a file cannot be read."""
+    """Index, find and evaluate, each whatever becomes of the others; the status is 1 if any failed.
+
+    A file that cannot be read makes it 1 too.
+    """
     args, failed = parse(argv), []
     run = Run(find_weights(args.run), args.device)
     print(f"Run: {run}\n{describe_length(run.hparams)}")
-    index = build_index(args.index, run, failed) if args.index else None
-    if args.files:
-        index = index or choose_index(run, args.collection)
-        print(f"Index: {index.collection}, {len(index.tracks)} tracks")
-        find = do_each(
-            lambda path: find_like(path, index, run, args.top), find_audio(args.files), failed
-        )
-        for lines in find:
-            print(f"\n{lines}", flush=True)
-    if args.evaluate:
-        found = evaluate(run)
-        write_text(run.weights.parent / "retrieval.json", json.dumps(found, indent=1))
-        print(format_scores(found))
+    searched = args.collection or args.index
+    parts = {
+        "index": lambda: build_index(args.index, run, failed),
+        "files": lambda: find_all(args.files, searched, run, args.top, failed),
+        "evaluate": lambda: write_scores(run),
+    }
+    done = [succeeds(part) for name, part in parts.items() if getattr(args, name)]
     if failed:
         print(f"{len(failed)} could not be read, see above", file=sys.stderr)
-    return 1 if failed else 0
+    return 0 if all(done) and not failed else 1
 
 
 if __name__ == "__main__":

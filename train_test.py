@@ -290,6 +290,7 @@ def save(runner, loaders, folder, history, hparams):
         "mean": mean,
         "std": std,
         "epoch": history[-1]["epoch"],
+        "splits": summaries(loaders),
     }
     save_checkpoint(
         folder / "last.pt",
@@ -305,6 +306,11 @@ def save(runner, loaders, folder, history, hparams):
     if runner.best_epoch == parts["epoch"]:
         save_checkpoint(folder / "best.pt", **parts)
     write_history(folder, history)
+
+
+def summaries(loaders):
+    """What `best.pt` tells of the tracks that it was trained and chosen by."""
+    return {split: loader.dataset.summary for split, loader in zip(SPLITS, loaders)}
 
 
 def restore(runner, loaders, folder):
@@ -330,7 +336,7 @@ def restore(runner, loaders, folder):
         write_history(folder, history)
         if runner.best_epoch == last["epoch"]:  # a kill may have come between the two files
             best = {name: last[name] for name in ("model", "hparams", "mean", "std", "epoch")}
-            save_checkpoint(folder / "best.pt", **best)
+            save_checkpoint(folder / "best.pt", **best, splits=summaries(loaders))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(
             f"{path} is no checkpoint to go on from ({type(error).__name__}: {error}): "

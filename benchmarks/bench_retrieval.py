@@ -18,7 +18,7 @@ from side_by_side import ROOT, compare, table
 
 sys.path.insert(0, str(ROOT))
 
-from retrieve import nearest
+from index import nearest
 
 SIZE, VALUES, COUNT = 1_000_000, 128, 10
 

@@ -1,9 +1,11 @@
+import importlib
 import pickle
+import sys
 
 import pytest
 import torch
 
-from checkpoint import load_checkpoint, load_weights, save_checkpoint
+from checkpoint import load_checkpoint, load_weights, model_source, save_checkpoint
 from hparams import UserError
 
 
@@ -59,3 +61,31 @@ def test_weights_of_another_model_are_a_message(tmp_path):
     save_checkpoint(tmp_path / "a.pt", model=torch.nn.Linear(2, 3).state_dict())
     with pytest.raises(UserError, match="holds the weights of another Linear"):
         load_weights(torch.nn.Linear(2, 4), tmp_path / "a.pt")
+
+
+NETWORKS = """
+def block(): return "a"
+class Base:
+    def embed(self, x): return block()
+class Mine(Base): pass
+class Other: pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("class Mine(Base): pass", "class Mine(Base): size = 3", False),
+        ('return "a"', 'return "b"', False),
+        ("return block()", "return 2 * block()", False),
+        ("class Other: pass", "class Other: size = 3", True),
+    ],
+)
+def test_the_source_of_a_model_is_all_that_it_is_made_of(tmp_path, monkeypatch, old, new, same):
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for name, text in (("before", NETWORKS), ("after", NETWORKS.replace(old, new))):
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+        found.append(model_source(importlib.import_module(name).Mine))
+        del sys.modules[name]
+    assert (found[0] == found[1]) is same

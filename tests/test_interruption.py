@@ -253,10 +253,13 @@ def test_a_run_killed_in_its_first_epoch_begins_again_in_its_folder(extracted, t
 def test_a_kill_between_last_and_best_is_made_up_for(extracted, tmp_path):
     train_main(flags(extracted, run_path=str(tmp_path / "run"), num_epochs=3))
     before = outcome(tmp_path / "run")
-    assert load_checkpoint(tmp_path / "run/best.pt")["epoch"] == 3
+    best = load_checkpoint(tmp_path / "run/best.pt")
+    assert best["epoch"] == 3
     (tmp_path / "run/best.pt").unlink()
     train_main(["--resume", str(tmp_path / "run")])
     assert outcome(tmp_path / "run") == before
+    again = load_checkpoint(tmp_path / "run/best.pt")
+    assert again | {"model": None} == best | {"model": None}
 
 
 def test_runs_begun_at_once_have_folders_of_their_own(tmp_path):

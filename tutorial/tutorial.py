@@ -1283,7 +1283,8 @@ play(load_audio(f"dataset/demo/{name}", hparams)[3 * SR : 6 * SR])
 # way. What of the test split is most like its first jazz track?
 
 # %%
-from retrieve import embed_track, nearest
+from index import nearest
+from retrieve import embed_track
 
 names = load_list("test_list.txt", hparams)
 embeddings = np.stack([embed_track(Path(hparams.dataset_path, name), run) for name in names])
