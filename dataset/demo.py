@@ -4,16 +4,19 @@
 
 Writes `dataset/demo`, laid out as GTZAN is: the tutorial's 8 genres, 20 tracks of 30 s each, 22,050
 Hz mono 16-bit, split 12/4/4; and `tags.csv`: tempo, mode, drums and instruments of each. A genre is
-a `Style`: tempo, swing, drum, bass and chord patterns, progressions and sounds to draw from. Tracks
-come in artists of two, who share their draws (sounds, grooves, recording) and never cross splits.
-An artist borrows now and then from another genre, and tempi overlap, so no single rule tells the
-genres apart. The same seed gives the same files.
+a `Style` of `demo_styles.py`: grooves, bass lines, chords, tunes and sounds to draw from. A track
+is a song in sections, with fills between them, of five players: drums, bass, chords (comp), what
+joins them (color) and a tune (lead). Tracks come in artists of two, who share their draws (sounds,
+grooves, recording) and never cross splits. An artist borrows now and then from another genre,
+genres share instruments and their tempi overlap, so no single rule tells them apart. The same seed
+gives the same files.
 """
 
 import argparse
+import itertools
 import sys
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -21,6 +24,7 @@ from scipy.signal import oaconvolve
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script sees its own folder only
 
+from dataset.demo_styles import SECTIONS, SOUNDS, STYLES
 from hparams import UserError, run_script
 from manifest import write_atomic, write_text
 from parallel import run_jobs
@@ -30,137 +34,13 @@ SAMPLE_RATE = 22050
 TRACKS_PER_ARTIST = 2
 ARTISTS = {"train": 3, "valid": 1, "test": 1}  # for every 10 tracks of a genre
 LOUDNESS = 0.1  # root mean square of every track
-BORROWED = 0.05  # how often an artist takes a part from another genre
+BORROWED = 0.08  # how often an artist takes a part from another genre
 TEMPI = {"slow": 95, "medium": 120, "fast": np.inf}  # beats a minute, below which a tempo is so
 MODES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
-
-
-class Sound(NamedTuple):
-    """An instrument's tone: harmonics k with levels k ** -rolloff, and how it begins and ends."""
-
-    rolloff: float
-    attack: float  # s
-    decay: float = 0  # s until the first harmonic falls to 1/e; 0: sustained
-    damping: float = 0  # how much faster each higher harmonic decays
-    vibrato: float = 0  # depth, share of the frequency
-    drive: float = 0  # distortion
-    power: bool = False  # the fifth sounds with it, as in a power chord
-
-
-SOUNDS = {
-    "piano": Sound(1.3, 0.004, 1.2, 0.5),
-    "epiano": Sound(2.2, 0.006, 1.6, 1.0),
-    "guitar": Sound(1.0, 0.003, 0.5, 0.6),
-    "banjo": Sound(0.6, 0.002, 0.18, 0.3),
-    "strings": Sound(1.1, 0.12, vibrato=0.004),
-    "fiddle": Sound(0.9, 0.05, vibrato=0.008),
-    "flute": Sound(2.4, 0.06, vibrato=0.006),
-    "sax": Sound(0.8, 0.03, vibrato=0.005),
-    "organ": Sound(1.5, 0.01),
-    "synth": Sound(0.9, 0.01, 0.6, 0.2),
-    "pad": Sound(1.6, 0.2),
-    "power": Sound(0.8, 0.003, drive=4, power=True),
-    "overdrive": Sound(0.7, 0.01, vibrato=0.006, drive=3),
-    "upright": Sound(1.5, 0.01, 0.45, 0.8),
-    "electric": Sound(1.2, 0.005, 0.8, 0.4),
-    "sub": Sound(3.0, 0.01, 1.2),
-    "pick": Sound(0.7, 0.003, 0.6, 0.1, drive=2),
-}
-
-
-class Style(NamedTuple):
-    """What a genre draws from. Patterns have a character a sixteenth, four a beat.
-
-    drums: kick (k), snare (s), hat (h), open hat (o), ride (r), clap (c); one pattern a line.
-    bass: root (r), third (t), fifth (f), octave (o). chords: all notes (x) or one by one (a).
-    """
-
-    tempo: tuple  # beats a minute, lowest and highest
-    beats: tuple  # in a bar
-    swing: float  # where in a beat its second half begins
-    modes: tuple
-    progressions: tuple  # degrees of the scale, one a bar
-    chord_size: int
-    drums: tuple
-    bass: tuple
-    bass_sounds: tuple
-    chords: tuple
-    chord_sounds: tuple
-    lead: float  # how often a melody plays a note, an eighth
-    lead_sounds: tuple
-    levels: tuple  # of drums, bass, chords and lead in the mix
-
-
-BACKBEAT = "k:x.......x....... s:....x.......x... h:x.x.x.x.x.x.x.x."
-FOUR_FLOOR = "k:x...x...x...x... s:....x.......x... o:..x...x...x...x."
-STYLES = {
-    "classical": Style(
-        (60, 140), (3, 4), 0.5, ("major", "minor"), ((0, 3, 4, 0), (0, 5, 3, 4), (0, 1, 4, 0)), 3,
-        ("",), ("r...............", "r.......f......."), ("strings", "upright"),
-        ("x...............", "a.a.a.a.a.a.a.a.", "x.......x......."), ("strings", "piano"),
-        0.6, ("strings", "flute", "piano"),
-        (0, 0.5, 0.9, 0.8),
-    ),
-    "country": Style(
-        (75, 150), (4,), 0.54, ("major",), ((0, 3, 0, 4), (0, 0, 3, 4), (0, 4, 3, 0)), 3,
-        ("k:x.......x....... s:....x.......x... h:..xx..xx..xx..xx", BACKBEAT),
-        ("r.......f.......", "r...f...r...f..."), ("upright", "electric"),
-        ("....x.......x...", "..x...x...x...x.", "a.a.a.a.a.a.a.a."), ("guitar", "banjo"),
-        0.5, ("fiddle", "banjo", "guitar"),
-        (0.5, 0.6, 0.9, 0.7),
-    ),
-    "disco": Style(
-        (95, 140), (4,), 0.5, ("minor", "major"), ((0, 5, 3, 4), (0, 6, 5, 6), (0, 3, 0, 3)), 4,
-        (FOUR_FLOOR, FOUR_FLOOR + " c:....x.......x..."),
-        ("r.o.r.o.r.o.r.o.", "r.or..o.r.or.fo."), ("electric", "pick"),
-        ("..x...x...x...x.", "x..x..x...x.x..."), ("strings", "guitar", "epiano"),
-        0.35, ("strings", "synth", "sax"),
-        (1.0, 0.7, 0.6, 0.6),
-    ),
-    "hiphop": Style(
-        (70, 115), (4,), 0.58, ("minor",), ((0, 0, 5, 5), (0, 3, 0, 3), (0, 0, 0, 0)), 4,
-        ("k:x.....x...x..... s:....x.......x... h:x.x.x.x.x.x.x.xx",
-         "k:x..x......x..x.. c:....x.......x... h:x.xxx.x.x.xxx.x."),
-        ("r.....r...r.....", "r..r......f....."), ("sub", "electric"),
-        ("x...............", "x.....x........."), ("epiano", "pad", "piano"),
-        0.2, ("synth", "flute", "epiano"),
-        (1.2, 1.3, 0.5, 0.3),
-    ),
-    "jazz": Style(
-        (80, 180), (4, 4, 3), 0.66, ("major", "minor"), ((1, 4, 0, 0), (0, 5, 1, 4), (2, 5, 1, 4)),
-        4, ("r:x...x.x.x...x.x. h:....x.......x...", "r:x...x.x.x...x.x. k:x......... s:......x.."),
-        ("r...t...f...t...", "r...f...o...f..."), ("upright",),
-        ("..x.......x.....", "x.....x........."), ("piano", "guitar", "epiano"),
-        0.65, ("sax", "piano", "flute"),
-        (0.6, 0.8, 0.5, 0.8),
-    ),
-    "metal": Style(
-        (85, 175), (4,), 0.5, ("minor",), ((0, 0, 5, 6), (0, 5, 0, 6), (0, 1, 0, 6)), 1,
-        ("k:x.x.x.x.x.x.x.x. s:....x.......x... r:x...x...x...x...",
-         "k:x.xxx.xxx.xxx.xx s:....x.......x... o:x...x...x...x..."),
-        ("r.r.r.r.r.r.r.r.", "r.rrr.rrr.rrr.rr"), ("pick",),
-        ("x.x.x.x.x.x.x.x.", "x.xxx.xxx.xxx.xx", "x.......x......."), ("power",),
-        0.3, ("overdrive",),
-        (0.8, 0.7, 1.2, 0.6),
-    ),
-    "pop": Style(
-        (80, 135), (4,), 0.5, ("major", "minor"), ((0, 4, 5, 3), (5, 3, 0, 4), (0, 3, 5, 4)), 3,
-        (BACKBEAT, FOUR_FLOOR, "k:x..x..x...x..... s:....x.......x... h:xxxxxxxxxxxxxxxx"),
-        ("r.r.r.r.r.r.r.r.", "r.......r......."), ("electric", "sub"),
-        ("x.......x.......", "a.a.a.a.a.a.a.a.", "x..x..x.x..x..x."), ("pad", "piano", "synth"),
-        0.5, ("synth", "sax", "guitar"),
-        (0.8, 0.5, 0.8, 0.8),
-    ),
-    "reggae": Style(
-        (65, 110), (4,), 0.56, ("major", "minor"), ((0, 3, 0, 4), (0, 1, 0, 1), (0, 4, 3, 4)), 3,
-        ("k:........x....... s:........x....... h:x.x.x.x.x.x.x.x.",
-         "k:x.......x....... c:........x....... h:..x...x...x...x."),
-        ("r..r....f..t....", "....r.t.f...r..."), ("sub", "electric"),
-        ("....x.......x...", "..x...x...x...x."), ("organ", "guitar"),
-        0.25, ("organ", "sax", "guitar"),
-        (0.5, 1.4, 0.7, 0.4),
-    ),
-}  # fmt: skip
+NUMERALS = ("i", "ii", "iii", "iv", "v", "vi", "vii")
+ACCENTS = {"X": 1.25, "-": 0.35, "m": 0.9, "w": 0.8}  # levels in patterns; of others 1
+PLAYERS = ("drums", "bass", "comp", "color", "lead")
+PERIOD = 4096  # samples of a wave table
 
 
 def artist_rng(seed, genre_number, artist_number):
@@ -169,151 +49,291 @@ def artist_rng(seed, genre_number, artist_number):
 
 
 def draw_artist(genre, rng):
-    """One choice of each kind from the genre's style, some of them from another genre's."""
+    """One choice of each kind from the genre's style, some of them from another genre's.
+
+    A part keeps its own genre's level: who has no drums borrows none.
+    """
     style = STYLES[genre]
-    drawn = {
-        "genre": genre,
-        "swing": style.swing,
-        "chord_size": style.chord_size,
-        "lead": style.lead,
-    }
-    drawn["levels"] = np.multiply(style.levels, 10 ** (rng.uniform(-3, 3, 4) / 20))
-    drawn["tempo"] = rng.uniform(*style.tempo)
+    drawn = {"genre": genre, "tempo": rng.uniform(*style.tempo)}
     drawn["beats"] = int(rng.choice(style.beats))
-    drawn["recording"] = rng.uniform(-2.5, 2.5, 5)  # dB at the points of an equalizer
+    drawn["recording"] = rng.uniform(-5, 5, 5)  # dB at the points of an equalizer
     drawn["room"] = rng.uniform(0.05, 0.5), rng.uniform(0.2, 1.2)  # level, seconds
-    for part in (("drums",), ("bass", "bass_sounds"), ("chords", "chord_sounds"), ("lead_sounds",)):
-        source = STYLES[str(rng.choice(list(STYLES)))] if rng.random() < BORROWED else style
-        for name in part:
-            drawn[name] = str(rng.choice(getattr(source, name)))
+    riff = int(rng.integers(12))  # the n-th patterns of bass and chords go together
+    for name in PLAYERS:
+        own = getattr(style, name)
+        borrowed = rng.random() < BORROWED
+        part = getattr(STYLES[str(rng.choice(list(STYLES)))], name) if borrowed else own
+        number = riff if name in ("bass", "comp") else int(rng.integers(12))
+        drawn[name] = part._replace(
+            sounds=str(rng.choice(part.sounds)),
+            patterns=part.patterns[number % len(part.patterns)],
+            level=own.level * 10 ** (rng.uniform(-5, 5) / 20),
+        )
     return drawn
 
 
-def note(sound, pitch, seconds):
-    """A tone (samples,) of a sound at a MIDI pitch."""
-    frequency = 440 * 2 ** ((pitch - 69) / 12)
-    t = np.arange(int(seconds * SAMPLE_RATE), dtype=np.float32) / SAMPLE_RATE
-    depth = sound.vibrato / (2 * np.pi * 5.5)
-    phase = 2 * np.pi * frequency * (t + depth * np.sin(2 * np.pi * 5.5 * t))
-    wave = np.zeros_like(t)
-    for k in range(1, min(12, int(0.45 * SAMPLE_RATE / frequency)) + 1):
-        level = k**-sound.rolloff
-        if sound.decay:
-            level = level * np.exp(t * (-(1 + sound.damping * (k - 1)) / sound.decay))
-        wave += level * np.sin(k * phase)
-        if sound.power:
-            wave += 0.8 * level * np.sin(1.5 * k * phase)
+@lru_cache(1024)
+def wave_tables(sound, frequency):
+    """A period of a sound's harmonics up to the third, and of those above: two (PERIOD,) arrays.
+
+    A power chord's is two periods of its root. Distortion comes before the low-pass, as in an
+    amplifier, and nothing is left above the Nyquist frequency to alias.
+    """
+    k = np.arange(1, 41)
+    spectrum = np.zeros(PERIOD // 2 + 1, complex)
+    for ratio in (2, 3, 4) if sound.power else (1,):
+        np.add.at(spectrum, ratio * k, -1j * k**-sound.rolloff)
     if sound.drive:
-        wave = np.tanh(sound.drive * wave)
-    edge = np.minimum(t / sound.attack, (seconds - t) / 0.03)
-    return wave * np.clip(edge, 0, 1)
+        wave = np.fft.irfft(spectrum)
+        spectrum = np.fft.rfft(np.tanh(sound.drive * wave / np.abs(wave).max()))
+    hz = np.arange(len(spectrum)) * frequency / (1 + sound.power)
+    spectrum /= 1 + (hz / sound.cutoff) ** 2
+    if sound.formant:
+        octaves = np.log2(np.maximum(hz, 1) / sound.formant)
+        spectrum *= 1 + 4 * np.exp(-((octaves / 0.6) ** 2))
+    spectrum[hz > 0.45 * SAMPLE_RATE] = 0
+    spectrum[0] = 0
+    low = spectrum * (hz < 3.5 * frequency)
+    tables = np.fft.irfft([low, spectrum - low])
+    return (0.4 * tables / np.sqrt(np.mean(tables.sum(0) ** 2))).astype(np.float32)
+
+
+def note(sound, pitch, seconds, muted=False):
+    """A tone (samples,) of a sound at a MIDI pitch, muted by the player's hand or not."""
+    frequency = 440 * 2 ** ((pitch - 69) / 12)
+    low, high = wave_tables(sound, frequency)
+    t = np.arange(int(seconds * SAMPLE_RATE), dtype=np.float32) / SAMPLE_RATE
+    vibrato = sound.vibrato * np.sin(2 * np.pi * 5.5 * t) * np.minimum(1, t / 0.3)
+    glide = np.exp2((sound.slide * np.exp(-t / 0.05) + vibrato) / 12)
+    samples = np.cumsum(glide, dtype=np.float64) * (frequency / SAMPLE_RATE / (1 + sound.power))
+    rate = 1 / 0.07 if muted else 1 / sound.decay if sound.decay else 0
+    damped = np.exp(-rate * (sound.damping + muted) * t)
+    wave = 0
+    for player in range(sound.players):
+        tuned = PERIOD * (1 + 0.004 * (player - (sound.players - 1) / 2))
+        index = (samples * tuned + 0.38 * PERIOD * player).astype(np.int32) % PERIOD
+        wave = wave + (low[index] + high[index] * damped if rate else (low + high)[index])
+    release = max(0.03, min(sound.attack, seconds / 3))
+    edge = np.clip(np.minimum(t / sound.attack, (seconds - t) / release), 0, 1)
+    return wave * edge * np.exp(-rate * t) / np.float32(sound.players**0.5)
 
 
 def drum_kit(rng):
-    """The sounds of a drum kit (samples,), by their letters in patterns."""
-    t = np.arange(int(0.5 * SAMPLE_RATE)) / SAMPLE_RATE
+    """The sounds of a drum kit (samples,), by their letters in patterns.
+
+    Kicks (k; b booms, d clicks), snare, rim shot (i), hat, open hat, ride, crash (z), clap, toms.
+    """
+    t = np.arange(int(1.2 * SAMPLE_RATE), dtype=np.float32) / SAMPLE_RATE
     noise = rng.standard_normal(len(t))
     bright = np.diff(noise, n=2, prepend=[0, 0]) / 2
     low, high = rng.uniform(42, 60), rng.uniform(160, 220)
     bell = sum(np.sin(2 * np.pi * f * t) for f in rng.uniform(3000, 9000, 6))
-    return {
-        "k": 1.6 * np.sin(2 * np.pi * (low * t - 6 * np.exp(-t / 0.03))) * np.exp(-t / 0.12),
+    thump = 1.6 * np.sin(2 * np.pi * (low * t - 6 * np.exp(-t / 0.03)))
+    burst = np.exp(-(t % 0.011) / 0.004) * (t < 0.033) + np.exp(-t / 0.07) * (t >= 0.033)
+    strike = 0.3 * noise * np.exp(-t / 0.02)
+    fall = 2 * np.exp(-t / 0.04)
+    kit = {
+        "k": thump * np.exp(-t / 0.12),
+        "b": thump * np.exp(-t / 0.35),
+        "d": thump * np.exp(-t / 0.07) + 0.5 * bright * np.exp(-t / 0.006),
         "s": (0.6 * noise + np.sin(2 * np.pi * high * t)) * np.exp(-t / rng.uniform(0.05, 0.12)),
+        "i": (np.sin(2 * np.pi * 1700 * t) + 0.6 * noise) * np.exp(-t / 0.015),
         "h": 0.3 * bright * np.exp(-t / 0.025),
         "o": 0.3 * bright * np.exp(-t / 0.12),
         "r": (0.08 * bell + 0.15 * bright) * np.exp(-t / 0.2),
-        "c": 0.7 * noise * (np.exp(-t / 0.07) - np.exp(-t / 0.004)),
+        "z": (0.05 * bell + 0.35 * bright) * np.exp(-t / 0.45),
+        "c": 0.7 * noise * burst,
+        "t": strike + np.sin(2 * np.pi * (high * 0.8 * t - fall)) * np.exp(-t / 0.15),
+        "u": strike + np.sin(2 * np.pi * (high * 0.5 * t - fall)) * np.exp(-t / 0.2),
     }
+    fade = np.minimum(1, (t[-1] - t) / 0.05)
+    return {name: (fade * wave).astype(np.float32) for name, wave in kit.items()}
+
+
+def bend(scale, numeral):
+    """The degree of a chord's root, 0 the key's, and the scale (7,) bent to its Roman numeral.
+
+    V in minor has the leading tone, bII a flat root.
+    """
+    name = numeral.lstrip("b")
+    degree, scale = NUMERALS.index(name.lower()), list(scale)
+    if numeral != name:
+        scale[degree] = MODES["major"][degree] - 1
+    third = scale[degree] + (4 if name.isupper() else 3)
+    scale[(degree + 2) % 7] = third - 12 * ((degree + 2) // 7)
+    return degree, scale
 
 
 class Track:
-    """A track being composed: the waveform so far, and where its beats fall."""
+    """A track being composed: the waveform so far, its harmony, and where its bars fall."""
 
     def __init__(self, artist, seconds, rng):
-        self.artist = artist
-        self.rng = rng
+        self.artist, self.rng = artist, rng
+        self.style = STYLES[artist["genre"]]
+        self.steps = 4 * artist["beats"]  # sixteenths in a bar
         self.beat = 60 / (artist["tempo"] * rng.uniform(0.92, 1.08))  # s
         self.key = int(rng.integers(12))
-        self.mode = str(rng.choice(STYLES[artist["genre"]].modes))
-        self.progression = rng.choice(STYLES[artist["genre"]].progressions)
+        self.mode = str(rng.choice(list(self.style.progressions)))
+        self.progression = str(rng.choice(self.style.progressions[self.mode])).split()
         self.kit = drum_kit(rng)
         self.wave = np.zeros(int((seconds + 2) * SAMPLE_RATE), dtype=np.float32)
         self.length = int(seconds * SAMPLE_RATE)  # in samples, of what is kept
-        self.notes = {}
-        self.heard = set()
+        lengths = artist["beats"] * self.beat * (1 + self.style.rubato * np.array((0, -1, 0, 1)))
+        bars = int(np.ceil(seconds / lengths.min())) + 1
+        self.starts = np.cumsum([0, *np.resize(lengths, bars)])  # s, of each bar
+        self.first = 0  # bar of the section
+        self.notes, self.tunes, self.heard = {}, {}, set()
 
-    def place(self, name, sound, bar, step, level):
-        """Add a sound of an instrument at a sixteenth of a bar, a little off as players are."""
-        beat, part = divmod(step / 4, 1)
-        swing = self.artist["swing"]
+    def chord(self, bar):
+        """The degree of a bar's chord, and its scale."""
+        numeral = self.progression[(bar - self.first) % len(self.progression)]
+        return bend(MODES[self.mode], numeral)
+
+    def when(self, bar, step):
+        """Seconds at which a sixteenth of a bar falls, with swing."""
+        swing, unit = self.style.swing
+        whole, part = divmod(step / unit, 1)
         part = part * 2 * swing if part < 0.5 else swing + (part - 0.5) * 2 * (1 - swing)
-        second = (bar * self.artist["beats"] + beat + part) * self.beat
-        start = int(max(0, second + self.rng.normal(0, 0.004)) * SAMPLE_RATE)
+        share = (whole + part) * unit / self.steps
+        return self.starts[bar] + share * (self.starts[bar + 1] - self.starts[bar])
+
+    def place(self, name, sound, bar, step, level, echo=0):
+        """Add a sound of an instrument, a little early or late, soft or loud, as players are."""
+        second = max(0, self.when(bar, step) + self.rng.normal(0, 0.004))
+        level *= self.rng.uniform(0.85, 1.1)
+        for time in range(4 if echo else 1):
+            self.mix(name, sound, second + 0.75 * time * self.beat, level * echo**time)
+
+    def mix(self, name, sound, second, level):
+        """Add a sound (samples,) of an instrument at a level, from a second on."""
+        start = int(second * SAMPLE_RATE)
         room = self.wave[start : start + len(sound)]
-        room += (level * self.rng.uniform(0.8, 1.1) * sound[: len(room)]).astype(np.float32)
+        room += np.float32(level) * sound[: len(room)]
         if level > 0 and start < self.length:
             self.heard.add(name)
 
-    def play(self, name, degree, octave, bar, step, steps, level):
-        """Add a note: a degree of the scale, in an octave (4: that of middle C), for sixteenths."""
-        turn, index = divmod(degree, 7)
-        pitch = 12 * (octave + 1 + turn) + self.key + MODES[self.mode][index]
-        key = name, pitch, steps
+    def play(self, part, pitch, bar, step, steps, level, muted=False):
+        """Add a note of a drawn `Part`, for sixteenths."""
+        key = part.sounds, pitch, steps, muted, part.cutoff
         if key not in self.notes:
-            self.notes[key] = note(SOUNDS[name], pitch, min(4, steps * self.beat / 4 + 0.05))
-        self.place(name, self.notes[key], bar, step, level)
+            sound = SOUNDS[part.sounds]
+            sound = sound._replace(cutoff=min(sound.cutoff, part.cutoff))
+            seconds = min(4, steps * self.beat / 4 + 0.05)
+            self.notes[key] = note(sound, pitch, seconds, muted)
+        sound = self.notes[key]
+        if part.pump:
+            beats = np.arange(len(sound)) / SAMPLE_RATE / self.beat + step / 4
+            sound = sound * (1 - part.pump * np.exp(-(beats % 1) / 0.2)).astype(np.float32)
+        self.place(part.sounds, sound, bar, step, level, part.echo)
 
 
-def hits(pattern, steps):
+def hits(pattern, bar, steps):
     """The (step, sixteenths until the next, character) of a pattern in a bar of `steps`."""
-    starts = [i for i, character in enumerate(pattern[:steps]) if character != "."]
+    first = 16 * (bar % max(1, len(pattern) // 16))
+    pattern = pattern[first : first + steps]
+    starts = [i for i, character in enumerate(pattern) if character != "."]
     return [(i, j - i, pattern[i]) for i, j in zip(starts, [*starts[1:], steps])]
 
 
-def play_drums(track, bar):
-    """A bar of drums, with a fill at the end of every fourth."""
-    steps, level = 4 * track.artist["beats"], track.artist["levels"][0]
-    for line in track.artist["drums"].split():
-        letter, pattern = line.split(":")
-        for step, _, _ in hits(pattern, steps):
-            track.place("drums", track.kit[letter], bar, step, level)
-    if bar % 4 == 3 and track.artist["drums"]:
-        for step in range(steps - 4, steps):
-            track.place("drums", track.kit["s"], bar, step, 0.5 * level)
+def play_drums(track, bar, gain, fill):
+    """A bar of drums, the end of which a fill, a drum pattern or "", takes over."""
+    part = track.artist["drums"]
+    last = drum_hits(fill, 0, track.steps)
+    until = min((step for _, step, _ in last), default=track.steps)
+    groove = drum_hits(part.patterns, bar - track.first, track.steps)
+    kept = [hit for hit in groove if hit[1] < until or hit[0] in "hor"]  # cymbals go on
+    for letter, step, accent in kept + last:
+        echo = part.echo if step >= until else 0
+        level = part.level * gain * ACCENTS.get(accent, 1)
+        track.place("drums", track.kit[letter], bar, step, level, echo)
 
 
-def play_bass(track, bar, degree):
-    """A bar of the bass line."""
-    artist = track.artist
-    for step, steps, letter in hits(artist["bass"], 4 * artist["beats"]):
-        tone = degree + {"r": 0, "t": 2, "f": 4, "o": 7}[letter]
-        track.play(
-            artist["bass_sounds"], tone, 1 + (track.key < 4), bar, step, steps, artist["levels"][1]
-        )
+def drum_hits(lines, bar, steps):
+    """The (drum, step, character) of a drum pattern in a bar."""
+    found = []
+    for line in lines.split():
+        drum, pattern = line.split(":")
+        for step, _, accent in hits(pattern, bar, steps):
+            strokes = (0, 0.5) if accent == "w" else (0,)
+            found += [(drum, step + stroke, accent) for stroke in strokes]
+    return found
 
 
-def play_chords(track, bar, degree):
-    """A bar of chords, whole or one note at a time."""
-    artist = track.artist
-    low = 2 if artist["chord_sounds"] == "power" else 3
-    tones = [degree + 2 * i for i in range(artist["chord_size"])]
-    level = artist["levels"][2] / len(tones) ** 0.5
-    for step, steps, letter in hits(artist["chords"], 4 * artist["beats"]):
-        for tone in tones if letter == "x" else [tones[(step // 2) % len(tones)]]:
-            track.play(artist["chord_sounds"], tone, low, bar, step, steps, level)
+def pitches(track, part, bar, letter):
+    """The MIDI pitches for a character of a pattern."""
+    degree, scale = track.chord(bar)
+    upwards = [track.key + scale[i % 7] + 12 * (i // 7) for i in range(degree, degree + 9)]
+    root = raise_to(part.low, upwards[0])
+    if letter in "xX-" and SOUNDS[part.sounds].power:
+        return [root]
+    if letter in "xX-":  # each note in the register, so that chords lie near each other
+        return sorted(raise_to(part.low, upwards[int(number) - 1]) for number in part.voicing)
+    if letter == "a":
+        degree, scale = track.chord(bar + 1)
+        return [raise_to(part.low, track.key + scale[degree]) + int(track.rng.choice((-1, 1)))]
+    if letter.isdigit():
+        return [root + upwards[int(letter) - 1] - upwards[0]]
+    return [root + {"m": 0, "b": 1, "t": 6}[letter]]
 
 
-def play_lead(track, bar, degree):
-    """A bar of melody: a walk along the scale that comes home to the chord on each beat."""
-    rng, artist = track.rng, track.artist
-    tone = degree + int(rng.choice((0, 2, 4)))
-    for step in range(0, 4 * artist["beats"], 2):
-        if rng.random() < artist["lead"]:
-            steps = int(rng.choice((2, 2, 4)))
-            track.play(artist["lead_sounds"], tone, 4, bar, step, steps, artist["levels"][3])
-        tone += int(rng.integers(-2, 3))
-        if step % 4 == 2:
-            tone = degree + int(rng.choice((0, 2, 4, 7)))
+def raise_to(low, pitch):
+    """The first pitch from `low` on that is octaves away from `pitch`."""
+    return low + (pitch - low) % 12
+
+
+def play_part(track, name, bar, gain):
+    """A bar of bass, comp or color: its pattern on the bar's chord."""
+    part = track.artist[name]
+    for step, steps, letter in hits(part.patterns, bar - track.first, track.steps):
+        tones = pitches(track, part, bar, letter)
+        level = part.level * gain * ACCENTS.get(letter, 1) / len(tones) ** 0.5
+        for pitch in tones:
+            track.play(part, pitch, bar, step, min(steps, part.hold), level, letter in "m-")
+
+
+def compose_tune(rng, variety):
+    """Four bars of a tune, degrees of the scale (16,) each: a motif, and what becomes of it."""
+    bars = []
+    for _ in range(4):
+        if not bars or rng.random() < variety:
+            motif = rng.choice((0, 2, 4)) + np.cumsum(rng.choice((-2, -1, -1, 0, 1, 1, 2), 16))
+        bars.append(np.clip(motif, -3, 8).tolist())
+    return bars
+
+
+def tune_rhythm(pattern, number, steps):
+    """The hits of a tune's bar; its fourth ends in a long note."""
+    if number == 3:
+        pattern = pattern[16 * (len(pattern) > 16) :][:8] + "x......."
+    return hits(pattern, number, steps)
+
+
+def harmonize(tones, rhythm, degree):
+    """The degrees (hits,) of a tune, those that count, long or strong, moved into the chord."""
+    line = []
+    for tone, (step, steps, _) in zip(tones, rhythm):
+        if step % 8 == 0 or steps >= 4:
+            near = sorted(range(tone - 2, tone + 3), key=lambda other: abs(other - tone))
+            tone = next(other for other in near if (other - degree) % 7 in (0, 2, 4))
+        line.append(tone)
+    return line
+
+
+def play_lead(track, section, bar, gain):
+    """A bar of a section's tune, the same whenever the section comes again; higher in a chorus."""
+    rng, part, number = track.rng, track.artist["lead"], (bar - track.first) % 4
+    if section not in track.tunes:
+        track.tunes[section] = compose_tune(rng, track.style.variety)
+    tones = [tone + 2 * (section == "c") for tone in track.tunes[section][number]]
+    rhythm = tune_rhythm(part.patterns, number, track.steps)
+    degree, scale = track.chord(bar)
+    tonic = raise_to(part.low, track.key)
+    line = [tonic + scale[i % 7] + 12 * (i // 7) for i in harmonize(tones, rhythm, degree)]
+    for i, (step, steps, _) in enumerate(rhythm):
+        leads = steps < 4 and i + 1 < len(line) and rng.random() < track.style.chromatic
+        pitch = line[i + 1] - 1 if leads else line[i]
+        level = gain * part.level * (0.85 if step % 4 else 1.15)
+        track.play(part, pitch, bar, step, min(steps, part.hold), level)
 
 
 def record(wave, artist, rng):
@@ -322,14 +342,36 @@ def record(wave, artist, rng):
     t = np.arange(int(1.5 * seconds * SAMPLE_RATE)) / SAMPLE_RATE
     room = level * 0.05 * rng.standard_normal(len(t)) * np.exp(-5 * t / seconds)
     room[0] = 1
-    wave = oaconvolve(wave, room)[: len(wave)]
-    spectrum = np.fft.rfft(wave)
-    hz = np.maximum(20, np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE))
+    hz = np.maximum(20, np.fft.rfftfreq(65536, 1 / SAMPLE_RATE))
     decibel = np.interp(np.log2(hz), np.log2((60, 250, 1000, 4000, 10000)), artist["recording"])
-    wave = np.fft.irfft(spectrum * 10 ** (decibel / 20), len(wave))
+    kernel = np.fft.irfft(np.fft.rfft(room, 65536) * 10 ** (decibel / 20))
+    early = 2048  # samples by which the equalizer, of no delay itself, begins before the sound
+    kernel = np.roll(kernel, early)[: len(room) + 2 * early].astype(np.float32)
+    wave = oaconvolve(wave, kernel)[early : early + len(wave)]
+    wave -= wave.mean()
     wave /= np.sqrt(np.mean(wave**2))
     wave += 10 ** rng.uniform(-3, -1.7) * rng.standard_normal(len(wave))
     return np.tanh(LOUDNESS * wave)
+
+
+def play_section(track, section):
+    """Play a section of a song from bar `track.first` on: who plays in it, a fill at its end."""
+    bars, gains = SECTIONS[section]
+    swell = track.style.dynamics * track.rng.choice((-1, 1))  # dB
+    fill = str(track.rng.choice(track.style.fills or ("",)))
+    for number in range(min(bars, len(track.starts) - 1 - track.first)):
+        bar, louder = track.first + number, 10 ** (swell * (number / (bars - 1) - 0.5) / 20)
+        for name, gain in gains.items():
+            if name == "drums":
+                play_drums(track, bar, gain * louder, fill if number == bars - 1 else "")
+                if number == 0:
+                    level = gain * louder * track.artist["drums"].level
+                    track.place("drums", track.kit["z"], bar, 0, level)
+            elif name == "lead":
+                play_lead(track, section, bar, gain * louder)
+            else:
+                play_part(track, name, bar, gain * louder)
+    track.first += bars
 
 
 def perform(genre, artist_number, track_number, seconds, seed):
@@ -338,16 +380,11 @@ def perform(genre, artist_number, track_number, seconds, seed):
     artist = draw_artist(genre, artist_rng(seed, genre_number, artist_number))
     rng = np.random.default_rng([seed, genre_number, artist_number, 1 + track_number])
     track = Track(artist, seconds, rng)
-    parts = ()
-    for bar in range(int(np.ceil(seconds / (track.beat * artist["beats"])))):
-        if bar % 4 == 0:  # a new section: who plays
-            likely = {play_drums: 0.9, play_bass: 0.9, play_chords: 0.95, play_lead: 0.65}
-            parts = [part for part, chance in likely.items() if rng.random() < chance]
-            parts = parts or [play_chords]
-        degree = int(track.progression[bar % 4])
-        for part in parts:
-            part(track, bar, degree) if part is not play_drums else part(track, bar)
-    return track
+    form = str(rng.choice(track.style.forms))
+    for section in itertools.cycle(form):
+        if track.first >= len(track.starts) - 1:
+            return track
+        play_section(track, section)
 
 
 def compose(genre, artist_number, track_number, seconds, seed):
