@@ -213,7 +213,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(extracted, tmp_path, capsys):
     ids=["tutorial", "recipe"],
 )
 def test_killed_training_ends_as_an_undisturbed_one(extracted, tmp_path, recipe):
-    words = {"num_epochs": 60, "batch_size": 3, **recipe}
+    words = {"num_epochs": 30, "batch_size": 3, **recipe}
     train_main(flags(extracted, run_path=str(tmp_path / "whole"), **words))
     killed = tmp_path / "killed"
     arguments = flags(extracted, run_path=str(killed), **words)

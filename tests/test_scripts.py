@@ -39,12 +39,8 @@ def test_a_class_pasted_at_the_end_of_model_py_trains(extracted, tmp_path):
 @pytest.mark.parametrize(
     ("script", "arguments", "status", "message"),
     [
-        ("feature_extraction.py", [], 1, "error: no data set at dataset"),
         ("train_test.py", [], 1, "error: no data set at dataset"),
-        ("train_test.py", ["--dataset_path", "data"], 1, "error: no features at dataset"),
-        ("classic.py", ["--dataset_path", "data", "--model", "svn"], 1, "did you mean svm?"),
         ("train_test.py", ["--num_mel", "64"], 2, "did you mean --num_mels?"),
-        ("feature_extraction.py", ["--fft_size", "0"], 2, "--fft_size 0: must be 1 or more"),
         ("feature_extraction.py", ["--dataset_path", "data", "--genres", "blues"], 1, GENRES[0]),
         ("dataset/demo.py", ["--tracks_per_genre", "7"], 1, "must be 10, 20, 30"),
     ],
