@@ -26,7 +26,7 @@ from plots import BLUE, GREEN, MAP, ORANGE, RED, TWO_SIDED_MAP
 from report import save_picture
 from visualize import features_page, read_report, run_page
 
-TRACK = Path("dataset/demo/jazz/jazz.00003.wav")
+TRACK = Path("dataset/demo/jazz/jazz.00006.wav")
 SECONDS = 3  # enough to show, and few enough for a small file
 SHADES = {MAP: 24, TWO_SIDED_MAP: 21, "cividis": 40, "gray": 12}  # of each map in a picture
 BOXES = {  # name: (column, row, what it does, colour)

@@ -126,7 +126,7 @@ play_all(players)
 
 # %%
 SR = hparams.sample_rate
-track = "dataset/demo/jazz/jazz.00000.wav"
+track = "dataset/demo/jazz/jazz.00006.wav"
 y = load_audio(track, hparams)
 print(y[:5], y.dtype, y.shape)
 print(f"{len(y)} samples / {SR} Hz = {len(y) / SR:.1f} s")
@@ -811,8 +811,8 @@ axes[1].legend()
 plt.show()
 
 # %% [markdown]
-# And are the numbers less alike? Over a track of each genre, how much two bands go together, on
-# average, and how much two coefficients do:
+# And are the numbers less alike? Over a track of each genre, how much a band goes with the next,
+# on average, and how much a coefficient does:
 
 # %%
 from feature_extraction import cepstra
@@ -820,9 +820,8 @@ from feature_extraction import cepstra
 tracks = [load_audio(f"dataset/demo/{genre}/{genre}.00000.wav", hparams) for genre in demo.STYLES]
 mel = np.concatenate([mel_spectrogram(y, hparams) for y in tracks])
 for name, columns in (("bands", decibels(mel)), ("coefficients", cepstra(mel, hparams))):
-    together = np.abs(np.corrcoef(columns.T))
-    others = together[~np.eye(len(together), dtype=bool)]
-    print(f"mean correlation of two {name}, signs apart: {others.mean():.2f}")
+    neighbours = np.abs(np.corrcoef(columns.T)).diagonal(1)
+    print(f"mean correlation of neighbouring {name}, signs apart: {neighbours.mean():.2f}")
 
 # %%
 plot_feature(clip, own_settings(hparams, feature="mfcc"), plt.subplots(figsize=(9, 2.6))[1])
@@ -926,7 +925,7 @@ from tags import describe, read_tags
 
 table = read_tags(hparams)
 names = sorted(table.tags)
-for name in ("jazz/jazz.00000.wav", "metal/metal.00000.wav", "reggae/reggae.00000.wav"):
+for name in ("jazz/jazz.00006.wav", "metal/metal.00000.wav", "reggae/reggae.00000.wav"):
     given = [float(tag in table.tracks[name]) for tag in names]
     print(f"{name}: {describe(given, names)}")
 
@@ -1139,7 +1138,7 @@ import feature_extraction
 with capture_output() as said:
     feature_extraction.main(["--dataset_path", hparams.dataset_path])
 print(*said.stdout.splitlines()[:2], sep="\n")
-file = hparams.feature_folder() / "train" / "jazz" / "jazz.00000.npy"
+file = hparams.feature_folder() / "train" / "jazz" / "jazz.00006.npy"
 chunks = np.load(file)
 print(f"{file.name}: {chunks.shape} {chunks.dtype}: chunks, frames, bins")
 
