@@ -7,9 +7,9 @@ Hz mono 16-bit, split 12/4/4; and `tags.csv`: tempo, mode, drums and instruments
 a `Style` of `demo_styles.py`: grooves, bass lines, chords, tunes and sounds to draw from. A track
 is a song in sections, with fills between them, of five players: drums, bass, chords (comp), what
 joins them (color) and a tune (lead). Tracks come in artists of two, who share their draws (sounds,
-grooves, recording) and never cross splits. An artist borrows now and then from another genre,
-genres share instruments and their tempi overlap, so no single rule tells them apart. The same seed
-gives the same files.
+grooves, recording) and never cross splits. Some artists stand between two genres, genres share
+instruments and their tempi overlap, so no single rule tells them apart. The same seed gives the
+same files.
 """
 
 import argparse
@@ -34,7 +34,7 @@ SAMPLE_RATE = 22050
 TRACKS_PER_ARTIST = 2
 ARTISTS = {"train": 3, "valid": 1, "test": 1}  # for every 10 tracks of a genre
 LOUDNESS = 0.1  # root mean square of every track
-BORROWED = 0.08  # how often an artist takes a part from another genre
+CROSSOVER = 0.4  # share of artists who take each part by a toss from a second genre
 TEMPI = {"slow": 95, "medium": 120, "fast": np.inf}  # beats a minute, below which a tempo is so
 MODES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 NUMERALS = ("i", "ii", "iii", "iv", "v", "vi", "vii")
@@ -49,9 +49,9 @@ def artist_rng(seed, genre_number, artist_number):
 
 
 def draw_artist(genre, rng):
-    """One choice of each kind from the genre's style, some of them from another genre's.
+    """One choice of each kind from the genre's style; of a crossover artist some from another's.
 
-    A part keeps its own genre's level: who has no drums borrows none.
+    A part keeps its own genre's level: who has no drums takes none.
     """
     style = STYLES[genre]
     drawn = {"genre": genre, "tempo": rng.uniform(*style.tempo)}
@@ -59,10 +59,10 @@ def draw_artist(genre, rng):
     drawn["recording"] = rng.uniform(-5, 5, 5)  # dB at the points of an equalizer
     drawn["room"] = rng.uniform(0.05, 0.5), rng.uniform(0.2, 1.2)  # level, seconds
     riff = int(rng.integers(12))  # the n-th patterns of bass and chords go together
+    second = STYLES[str(rng.choice(list(STYLES)))] if rng.random() < CROSSOVER else style
     for name in PLAYERS:
         own = getattr(style, name)
-        borrowed = rng.random() < BORROWED
-        part = getattr(STYLES[str(rng.choice(list(STYLES)))], name) if borrowed else own
+        part = own if rng.random() < 0.5 else getattr(second, name)
         number = riff if name in ("bass", "comp") else int(rng.integers(12))
         drawn[name] = part._replace(
             sounds=str(rng.choice(part.sounds)),

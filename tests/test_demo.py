@@ -86,6 +86,26 @@ def test_tracks_of_one_artist_share_sounds_and_groove():
     assert same == [True, False]
 
 
+def test_most_artists_are_of_their_genre_and_others_stand_between_two():
+    borrowed = [parts_of_others(genre, artist) for genre in STYLES for artist in range(20)]
+    crossovers = [parts for parts in borrowed if parts]
+    assert 0.2 < len(crossovers) / len(borrowed) < 0.4
+    assert all(set.intersection(*parts) for parts in crossovers)  # one genre has them all
+    assert max(len(parts) for parts in crossovers) > 2
+    classical = [draw_artist("classical", artist_rng(0, 0, artist)) for artist in range(20)]
+    assert {artist["drums"].level for artist in classical} == {0}
+
+
+def parts_of_others(genre, artist):
+    """The genres that have the patterns of each part which is not an artist's own genre's."""
+    drawn = draw_artist(genre, artist_rng(0, list(STYLES).index(genre), artist))
+    owners = [
+        {name for name in STYLES if drawn[part].patterns in getattr(STYLES[name], part).patterns}
+        for part in PLAYERS
+    ]
+    return [names for names in owners if genre not in names]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [("--seconds", "0"), ("--seconds", "nan"), ("--seed", "-1"), ("--tracks_per_genre", "15")],
