@@ -370,12 +370,22 @@ def test_nothing_to_resume(extracted, tmp_path):
         train_main(["--resume", str(tmp_path / "nowhere")])
 
 
+def hear_ctrl_c():
+    """Undo what a shell does to commands in the background: they do not hear Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
 def test_ctrl_c_ends_training_cleanly(extracted, tmp_path):
     folder = tmp_path / "run"
     words = flags(extracted, num_epochs=10000, run_path=str(folder))
     command = [sys.executable, str(ROOT / "train_test.py"), *words]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=hear_ctrl_c,
+    )
     began = time.monotonic()
     while not (folder / "last.pt").exists():
         assert time.monotonic() - began < 60
