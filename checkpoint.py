@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hparams import UserError
+from hparams import UserError, command_line
 from manifest import write_atomic, write_text
 
 HISTORY = ("epoch", "train_loss", "train_acc", "valid_loss", "valid_acc")
@@ -95,6 +95,11 @@ def model_source(network):
     return "\n".join(found[name] for name in sorted(found))
 
 
+def resume_command(folder):
+    """The command that goes on with an interrupted run."""
+    return command_line("python", "train_test.py", "--resume", folder)
+
+
 def make_run_folder(hparams):
     """A new folder for the run. Never one that holds anything already."""
     if hparams.run_path:
@@ -103,7 +108,7 @@ def make_run_folder(hparams):
         if any(folder.iterdir()):
             raise UserError(
                 f"--run_path {folder} is not empty: pass another, delete it, or go on with the run "
-                f"there by `python train_test.py --resume {folder}`"
+                f"there by `{resume_command(folder)}`"
             )
     else:
         time_now = time.strftime("%Y%m%d-%H%M%S")

@@ -330,7 +330,13 @@ class HParams:
             value = getattr(self, f.name)
             if value != getattr(unset if f.name != "feature" else hparams, f.name):
                 words += flag_words(f.name, value)
-        return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+        return command_line(*words)
+
+
+def command_line(*words):
+    """What to type for a command of these words: those with spaces and such in quotes."""
+    words = [str(word) for word in words]
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def given_flags(parser, argv=None):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from checkpoint import model_source
-from hparams import UserError
+from hparams import UserError, command_line
 from manifest import hash_file, source_state, write_atomic, write_text
 
 BLOCK = 1 << 16  # embeddings compared at once
@@ -175,7 +175,7 @@ def choose_index(run, collection):
 
 def index_command(run, collection):
     """The command that indexes a folder."""
-    return f"python retrieve.py --run {run.weights.parent} --index {collection}"
+    return command_line("python", "retrieve.py", "--run", run.weights.parent, "--index", collection)
 
 
 def nearest(query, embeddings, count, left_out=()):

@@ -26,6 +26,7 @@ from checkpoint import (
     make_run_folder,
     read_settings,
     restore_generators,
+    resume_command,
     save_checkpoint,
     write_history,
     write_settings,
@@ -445,7 +446,7 @@ def main(argv=None):
     try:
         history = train(runner, train_loader, valid_loader, folder, hparams)
     except KeyboardInterrupt:
-        print(f"to go on: python train_test.py --resume {folder}", file=sys.stderr)
+        print(f"to go on: {resume_command(folder)}", file=sys.stderr)
         raise
     report = test(runner, valid_loader, test_loader, folder, hparams, untaught) | told
     print("Training Finished")

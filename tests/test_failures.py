@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -287,9 +288,10 @@ def test_a_model_that_gives_no_logits(extracted, monkeypatch):
 
 
 def test_a_run_folder_in_use_is_left_as_it_is(extracted, tmp_path):
-    folder = tmp_path / "run"
+    folder = tmp_path / "my run"
     folder.mkdir()
     (folder / "report.json").write_text(json.dumps("mine"), encoding="utf-8")
-    with pytest.raises(UserError, match="is not empty: pass another, delete it, or go on with"):
+    with pytest.raises(UserError, match="is not empty: pass another, delete it, or go") as error:
         train_test.main(flags(extracted, run_path=str(folder)))
+    assert f"`python train_test.py --resume {shlex.quote(str(folder))}`" in str(error.value)
     assert json.loads((folder / "report.json").read_text(encoding="utf-8")) == "mine"
