@@ -22,10 +22,8 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 import posixpath
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -40,7 +38,7 @@ from audio import average_channels, read_audio, remedy
 from effects import add_noise, change_speed, percussive, pitch_shift, shift, time_stretch
 from hparams import AUGMENT_EFFECTS, HParams, UserError, run_script
 from lists import LINE, SPLITS, load_lists, same_file
-from manifest import source_state, write_atomic, write_text
+from manifest import place, source_state, write_atomic, write_text
 from parallel import run_jobs
 from tags import choose_classes, format_tags, read_tags, split_tag
 
@@ -218,16 +216,6 @@ def write_audio(path, y, rate):
     data = io.BytesIO()  # libsndfile hides the reason where it cannot write to a file
     soundfile.write(data, within_range(y), rate, "PCM_16", format="WAV")
     write_atomic(path, lambda file: file.write(data.getbuffer()))
-
-
-def place(source, target):
-    """Link a file, or copy it where links do not reach, to a path that it appears at whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        with open(source, "rb") as original:
-            write_atomic(target, lambda file: shutil.copyfileobj(original, file))
 
 
 def check_folder(folder, hparams):

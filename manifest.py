@@ -14,6 +14,7 @@ import os
 import platform
 import posixpath
 import re
+import shutil
 import threading
 from pathlib import Path
 
@@ -98,6 +99,16 @@ def write_atomic(path, write):
     finally:
         with contextlib.suppress(OSError):  # where its folder is a file, say
             partial.unlink()
+
+
+def place(source, target):
+    """Link a file, or copy it where links do not reach, to a path that it appears at whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        with open(source, "rb") as original:
+            write_atomic(target, lambda file: shutil.copyfileobj(original, file))
 
 
 def read_manifest(folder):

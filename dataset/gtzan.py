@@ -16,7 +16,6 @@ import argparse
 import filecmp
 import gzip
 import lzma
-import os
 import shutil
 import stat
 import sys
@@ -33,6 +32,7 @@ from audio import read_audio
 from dataset.make_lists import list_texts, write_lists
 from hparams import UserError, run_script
 from lists import SPLITS
+from manifest import place
 from parallel import run_jobs
 
 # Kereliuk, Sturm, Larsen: "Deep Learning and Music Adversaries" (2015). Train, valid, test.
@@ -231,20 +231,6 @@ def is_there(source, target):
     return target.exists() and (
         target.samefile(source) or filecmp.cmp(source, target, shallow=False)
     )
-
-
-def place(source, target):
-    """Link a file, or copy it where links do not reach, to a path that it appears at whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{os.getpid()}.part")
-    try:
-        try:
-            os.link(source.resolve(), partial)
-        except OSError:
-            shutil.copy2(source, partial)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def install(source, args):
