@@ -30,17 +30,25 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler, normalize
 from sklearn.svm import SVC
 
-from checkpoint import make_run_folder, write_settings
-from data_manager import count_skipped, list_splits, read_chunks
-from hparams import HParams, UserError, run_script
-from lists import choose_genres
-from metrics import list_predictions, score
-from parallel import run_jobs
+from hparams import HParams
+from support.errors import UserError, run_script
+from support.parallel import run_jobs
+from tracks.catalog import count_skipped, list_splits, read_chunks
+from tracks.lists import choose_genres
+from training.checkpoint import make_run_folder, write_settings
+from training.metrics import list_predictions, score
 
 EVERY = "classic"  # the model's name while all classifiers are tried
+
+
 ATOMS = 256  # of a dictionary
+
+
 SAMPLE = 50_000  # frames, at most, that a dictionary is learned from
+
+
 STRENGTHS = {"C": [0.001, 0.01, 0.1, 1, 10]}
+
 
 # A classifier and what is tried of its parameters, the smoothest first: it wins a tie.
 CLASSIFIERS = {
@@ -251,7 +259,9 @@ def main(argv=None):
     report = test(best, fitted, splits["test"], hparams)
     report |= {"minutes": minutes, "skipped": skipped}
 
-    from report import write_report  # matplotlib takes a second to load: not before it is needed
+    from training.report import (
+        write_report,  # matplotlib takes a second to load: not before it is needed
+    )
 
     print("\n" + write_report(folder, report))
     # last: an interrupted run is none that `train_test.py --resume` could take for its own

@@ -25,17 +25,25 @@ from filelock import FileLock, Timeout
 from scipy.stats import binomtest
 
 import model
-from checkpoint import model_source
-from data_manager import digest, list_splits
-from hparams import HParams, UserError, flag_words, given_flags, in_group, make_parser, run_script
-from lists import choose_genres, genre_of, load_lists
-from manifest import hash_file, write_text
-from metrics import wilson_interval
-from parallel import run_jobs
+from hparams import HParams, in_group
+from support.errors import UserError, run_script
+from support.files import hash_file, write_text
+from support.flags import flag_words, given_flags, make_parser
+from support.parallel import run_jobs
+from tracks.catalog import digest, list_splits
+from tracks.lists import choose_genres, genre_of, load_lists
+from training.checkpoint import model_source
+from training.metrics import wilson_interval
 
 OWN_FLAGS = {"recipes", "num_seeds", "pair", "seed"}
+
+
 ROOT = Path(__file__).resolve().parent
+
+
 RESULTS = Path("results")
+
+
 SCORES = {
     "valid chunks": lambda report: report["valid"].get("chunk_accuracy"),
     "valid tracks": lambda report: report["valid"]["track_accuracy"],

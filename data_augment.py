@@ -19,87 +19,34 @@ What an effect computes is in `effects.py`; here its parameters are drawn and it
 """
 
 import dataclasses
-import hashlib
 import io
 import json
 import posixpath
 import re
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import soundfile
 from filelock import FileLock, Timeout
 
-from audio import average_channels, read_audio, remedy
-from effects import add_noise, change_speed, percussive, pitch_shift, shift, time_stretch
-from hparams import AUGMENT_EFFECTS, HParams, UserError, run_script
-from lists import LINE, SPLITS, load_lists, same_file
-from manifest import place, source_state, write_atomic, write_text
-from parallel import run_jobs
-from tags import choose_classes, format_tags, read_tags, split_tag
+from audio.effects import EFFECTS, draw_parameters, within_range
+from audio.reading import average_channels, read_audio, remedy
+from hparams import AUGMENT_EFFECTS, HParams
+from support.errors import UserError, run_script
+from support.files import place, source_state, write_atomic, write_text
+from support.parallel import run_jobs
+from tracks.lists import LINE, SPLITS, load_lists, same_file
+from tracks.tags import choose_classes, format_tags, read_tags, split_tag
 
 RECORD = "augmentation.json"
+
+
 TAGS = "tags.csv"
+
+
 OWN_FILE = re.compile(r"augmentation\.\w+|\d+-\d+\.part")  # those of a kill too
-
-
-def draw_change(rng, least, most):
-    """A number of either sign, of a size from `least` to `most`: a copy differs from its source."""
-    return float(rng.choice((-1, 1)) * rng.uniform(least, most))
-
-
-def draw_semitones(rng):
-    """Half a semitone to two, up or down."""
-    return {"semitones": round(draw_change(rng, 0.5, 2), 3)}
-
-
-def draw_stretch(rng):
-    """0.8 to 0.95 or 1.06 to 1.25 times as fast: of 30 s at least 24 s stay, 1024 frames."""
-    return {"rate": round(1.25 ** draw_change(rng, 0.25, 1), 4)}
-
-
-def draw_speed(rng):
-    """0.89 to 0.97 or 1.03 to 1.12 times as fast: two semitones at most."""
-    return {"rate": round(2 ** (draw_change(rng, 0.5, 2) / 12), 4)}
-
-
-def draw_noise(rng):
-    """A signal-to-noise ratio of 10 to 30 dB, and the seed of the noise."""
-    return {"snr_db": round(rng.uniform(10, 30), 2), "noise_seed": int(rng.integers(2**32))}
-
-
-def draw_shift(rng):
-    """1 s to 10 s."""
-    return {"seconds": round(rng.uniform(1, 10), 3)}
-
-
-def draw_margin(rng):
-    """1 to 2: at 1 the harmonic part would be all the rest."""
-    return {"margin": round(rng.uniform(1, 2), 3)}
-
-
-class Effect(NamedTuple):
-    """How an effect's parameters are drawn, and how it is applied with them.
-
-    `draw(rng)` gives a dict, `apply(y, sample_rate, **parameters)` a waveform.
-    """
-
-    draw: Callable
-    apply: Callable
-
-
-EFFECTS = {
-    "pitch_shift": Effect(draw_semitones, pitch_shift),
-    "time_stretch": Effect(draw_stretch, time_stretch),
-    "speed": Effect(draw_speed, change_speed),
-    "noise": Effect(draw_noise, add_noise),
-    "shift": Effect(draw_shift, shift),
-    "percussive": Effect(draw_margin, percussive),
-}
 
 
 # The categories of tags that an effect makes untrue; the others are heard in a copy as before.
@@ -130,17 +77,6 @@ def choose_effects(hparams):
     if not hparams.augment_effects and len(kept) < len(AUGMENT_EFFECTS):
         print(f"Effects that keep the tags true: {', '.join(kept)}")
     return dataclasses.replace(hparams, augment_effects=hparams.augment_effects or kept)
-
-
-def draw_parameters(name, effect, number, seed):
-    """The parameters of copy `number` of a track with an effect; the same whatever else is made."""
-    digest = hashlib.sha256(f"{name}\n{effect}\n{number}".encode()).digest()
-    return EFFECTS[effect].draw(np.random.default_rng([seed, int.from_bytes(digest)]))
-
-
-def within_range(y):
-    """A waveform made quieter where it would clip."""
-    return y / max(1, np.abs(y).max())
 
 
 def plan(lists, hparams):

@@ -10,23 +10,17 @@ The names and the defaults are those of the tutorial (slide "Hparams") wherever 
 Nothing heavy is imported here, so that `--help` is instant.
 """
 
-import argparse
 import dataclasses
-import difflib
 import hashlib
 import json
 import math
-import os
 import re
-import shlex
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
-class UserError(Exception):
-    """Something its user can put right; the message holds the value, the rule and the next step."""
+from support.errors import UserError, run_script
+from support.flags import command_line, flag_words, given_flags, make_parser
 
 
 def device_value(text):
@@ -333,20 +327,6 @@ class HParams:
         return command_line(*words)
 
 
-def command_line(*words):
-    """What to type for a command of these words: those with spaces and such in quotes."""
-    words = [str(word) for word in words]
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
-
-
-def given_flags(parser, argv=None):
-    """The settings that the flags of `argv` name, and their values: a dict, in the flags' order."""
-    args, unknown = parser.parse_known_args(argv)
-    if unknown:
-        parser.error(unknown_flag(unknown[0], parser))
-    return vars(args)
-
-
 def warn_of_unread(settings, argv, groups, script):
     """Say which flags of the command line change settings of groups that a script never reads.
 
@@ -360,122 +340,35 @@ def warn_of_unread(settings, argv, groups, script):
         print(f"*** {' '.join(changed)}: no effect on {script}", file=sys.stderr)
 
 
-def flag_words(name, value):
-    """A setting as the words of a command line."""
-    if isinstance(value, bool):
-        return [f"--{name}" if value else f"--no-{name}"]
-    return [f"--{name}", *(value if isinstance(value, list) else [str(value)])]
-
-
 KINDS = ("log_mel", "linear_stft", "mfcc", "cqt", "waveform")
+
+
 AUGMENT_EFFECTS = ("pitch_shift", "time_stretch", "speed", "noise", "shift", "percussive")
+
+
 WAVEFORM_LENGTHS = {"feature_length": 11 * 3**10, "chunk_length": 3**10}  # SampleCNN's 59,049
+
+
 POSITIVE = [
     *("sample_rate", "fft_size", "win_size", "hop_size", "num_mels", "chunk_length"),
     *("num_mfcc", "num_cqt_bins", "bins_per_octave"),
     *("batch_size", "num_epochs", "augment_copies", "num_seeds"),
 ]
+
+
 NOT_NEGATIVE = [
     *("feature_length", "num_workers", "cache_gb", "patience", "max_minutes", "seed"),
     *("momentum", "weight_decay", "label_smoothing"),
     *("gain_db", "noise_snr_db", "time_mask", "frequency_mask", "mixup"),
 ]
+
+
 hparams = HParams()
 
 
 def in_group(*groups):
     """The fields of those groups, in their order."""
     return [f for f in dataclasses.fields(HParams) if f.metadata["group"] in groups]
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse that reads `@file`s with comments and several flags a line."""
-
-    def convert_arg_line_to_args(self, line):
-        try:
-            return shlex.split(line, comments=True)
-        except ValueError as error:
-            self.error(f"the line {line!r} of an argument file: {error}")
-
-    def _read_args_from_files(self, words, reading=()):
-        """As argparse does it, but UTF-8 on every system, and no file within itself."""
-        expanded = []
-        for word in words:
-            if not word.startswith("@"):
-                expanded.append(word)
-                continue
-            path = Path(word[1:])
-            if path in reading:
-                self.error(f"the argument file {path} reads itself")
-            try:
-                lines = path.read_text(encoding="utf-8-sig").splitlines()
-            except (OSError, ValueError) as error:
-                self.error(f"the argument file {path} cannot be read as UTF-8 text: {error}")
-            inner = [word for line in lines for word in self.convert_arg_line_to_args(line)]
-            expanded += self._read_args_from_files(inner, (*reading, path))
-        return expanded
-
-
-class ListAction(argparse.Action):
-    """Takes `--genres blues rock` and `--genres blues,rock` alike."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        words = [word for value in values for word in value.split(",") if word]
-        setattr(namespace, self.dest, words)
-
-
-def flag_options(value):
-    """How argparse reads a setting, told from its default value."""
-    if isinstance(value, bool):
-        return {"action": argparse.BooleanOptionalAction}
-    if isinstance(value, list):
-        return {"action": ListAction, "nargs": "*", "metavar": "NAME"}
-    return {"type": type(value), "metavar": {str: "TEXT", int: "N", float: "X"}[type(value)]}
-
-
-def make_parser(settings):
-    """The parser of all flags, grouped; its defaults are `settings`."""
-    parser = Parser(
-        usage="%(prog)s [--flag value ...] [@file of flags] [--help]",
-        allow_abbrev=False,
-        fromfile_prefix_chars="@",
-    )
-    groups = {}
-    for f in dataclasses.fields(settings):
-        name = f.metadata["group"]
-        if name not in groups:
-            groups[name] = parser.add_argument_group(name)
-        value = getattr(settings, f.name)
-        options = flag_options(value) | f.metadata["options"]
-        shown = f" [{value}]" if value not in ("", []) else ""
-        text = f.metadata["help"] + shown
-        groups[name].add_argument(f"--{f.name}", default=argparse.SUPPRESS, help=text, **options)
-    return parser
-
-
-def unknown_flag(flag, parser):
-    """The message for a flag that a parser does not know: it names the closest one."""
-    flag = flag.partition("=")[0]
-    names = [option for action in parser._actions for option in action.option_strings]
-    close = difflib.get_close_matches(flag, names, n=1)
-    hint = f"did you mean {close[0]}?" if close else "--help lists all flags"
-    return f"unknown argument {flag}: {hint}"
-
-
-def run_script(main):
-    """Run a script's `main`; what its user can put right is one message and exit status 1."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a console may lack letters of a path
-    try:
-        sys.exit(main())
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
 
 
 def main(argv=None):

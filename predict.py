@@ -19,20 +19,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hparams import run_script
-from inference import (
-    Run,
-    describe_length,
-    do_each,
-    find_audio,
-    find_weights,
-    make_parser,
-    parse_flags,
-    seconds_of,
-    track_chunks,
-)
-from manifest import write_text
-from tags import describe as describe_tags
+from audio.chunks import describe_length, seconds_of, track_chunks
+from audio.reading import do_each, find_audio
+from support.errors import run_script
+from support.files import write_text
+from tracks.sentence import describe as describe_tags
+from training.checkpoint import find_weights
+from training.trained_run import Run, make_parser, parse_flags
 
 
 class Prediction(NamedTuple):
@@ -142,8 +135,8 @@ def draw_timeline(prediction, drawn, hparams):
     `drawn` are the paths that are taken by other tracks; this one is added. Raises `UserError`
     where it cannot be written.
     """
-    from plots import plot_timeline  # matplotlib takes a second to load
-    from report import save_picture
+    from support.canvas import save_picture
+    from training.plots import plot_timeline  # matplotlib takes a second to load
 
     path = Path(f"{prediction.path.name}-timeline.png")
     while path in drawn:

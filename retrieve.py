@@ -19,11 +19,15 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from audio import load_audio
-from checkpoint import load_checkpoint
-from feature_extraction import kept_samples, mfcc
-from hparams import UserError, run_script
-from index import (
+from audio.chunks import cut_chunks, describe_length, kept_samples
+from audio.features import mfcc
+from audio.reading import do_each, find_audio, load_audio
+from support.errors import UserError, run_script
+from support.files import hash_file, source_state, write_text
+from support.parallel import run_jobs
+from tracks.lists import SPLITS
+from training.checkpoint import find_weights, load_checkpoint
+from training.index import (
     choose_index,
     delete_index,
     find_maker,
@@ -33,24 +37,13 @@ from index import (
     same_tracks,
     write_index,
 )
-from inference import (
-    Run,
-    cut_chunks,
-    describe_length,
-    do_each,
-    find_audio,
-    find_weights,
-    make_parser,
-    parse_flags,
-    track_chunks,
-)
-from lists import SPLITS
-from manifest import hash_file, source_state, write_text
-from parallel import run_jobs
+from training.metrics import by_cosine, chance, perfect, score_ranks
+from training.trained_run import Run, embed_chunks, embed_track, make_parser, parse_flags, unit
 
 SAVE_SECONDS = 60  # between writes of an index that is being made
+
+
 NEAREST = 10  # neighbours that precision is taken of
-RANKINGS = 10_000  # random ones, at least, that chance is the mean of
 
 
 def parse(argv=None):
@@ -75,24 +68,6 @@ def parse(argv=None):
     if args.collection and not args.files:
         parser.error(f"--collection {args.collection}: is for files to find the like of; name some")
     return args
-
-
-def unit(vector):
-    """A vector scaled to length 1, float32; one of zeros stays as it is."""
-    return (vector / max(np.linalg.norm(vector), 1e-12)).astype(np.float32)
-
-
-def embed_chunks(batches, run):
-    """The embedding (values,) of a track from batches of its chunks (n, frames, bins)."""
-    total = sum(run.embed(chunks).sum(0, dtype=np.float64) for chunks in batches)
-    if not np.isfinite(total).all():
-        raise UserError("the model gives an embedding that is no number: train again")
-    return unit(total)
-
-
-def embed_track(path, run):
-    """The embedding (values,) of a file. Raises `UserError` where it cannot be read."""
-    return embed_chunks((chunks for chunks, _ in track_chunks(path, run.hparams)), run)
 
 
 def build_index(collection, run, failed):
@@ -159,51 +134,9 @@ def find_like(path, index, run, top):
     return "\n".join(lines)
 
 
-def rank_scores(relevant, count):
-    """Precision among the first `count` and average precision of a ranking, best first.
-
-    `relevant` (others,) tells which of the others are of the query's genre: one at least.
-    """
-    places = np.flatnonzero(relevant)
-    precisions = np.arange(1, len(places) + 1) / (places + 1)
-    return relevant[:count].mean(), precisions.mean()
-
-
-def score(rank, labels, count):
-    """Mean `rank_scores` of all queries whose genre (tracks,) another track has: (P, MAP).
-
-    `rank(i)` puts all tracks but i in order, the most similar first.
-    """
-    sought = [i for i in range(len(labels)) if (labels == labels[i]).sum() > 1]
-    return np.mean([rank_scores(labels[rank(i)] == labels[i], count) for i in sought], axis=0)
-
-
-def by_cosine(embeddings):
-    """A `rank` for `score`: by the cosine of embeddings (tracks, values) of length 1."""
-    return lambda i: nearest(embeddings[i], embeddings, len(embeddings), [i])[0]
-
-
-def by_chance(tracks, rng):
-    """A `rank` for `score`: at random."""
-    return lambda i: rng.permutation(np.delete(np.arange(tracks), i))
-
-
-def chance(labels, count, seed):
-    """The scores of random rankings, the mean of `RANKINGS` of them or more."""
-    rng, draws = np.random.default_rng(seed), -(-RANKINGS // len(labels))
-    rank = by_chance(len(labels), rng)
-    return np.mean([score(rank, labels, count) for _ in range(draws)], axis=0)
-
-
-def perfect(labels):
-    """A `rank` for `score`: all of the query's genre first."""
-    others = np.arange(len(labels))
-    return lambda i: np.delete(others, i)[np.argsort(np.delete(labels, i) != labels[i])]
-
-
 def embed_tracks(tracks, run):
     """Embeddings of `Track`s from their extracted features: (tracks, values)."""
-    from data_manager import read_chunks  # loaders take a second to load
+    from tracks.catalog import read_chunks  # loaders take a second to load
 
     bins, made = run.hparams.num_bins, []
     for track in tqdm(tracks, desc="Embed", disable=None):
@@ -237,7 +170,7 @@ def evaluate(run):
     Returns plain values. Raises `UserError` where features or audio are missing, or not the run's,
     and where no score would mean anything.
     """
-    from data_manager import get_label  # loaders take a second to load
+    from tracks.catalog import get_label  # loaders take a second to load
 
     splits = list_run_splits(run)
     rng, test = np.random.default_rng(run.hparams.seed), splits["test"]
@@ -252,7 +185,7 @@ def evaluate(run):
         )
     count = min(NEAREST, len(test) - 1)
     ways = rankings(splits["train"], test, labels, run)
-    scores = {name: score(rank, labels, count) for name, rank in ways.items()}
+    scores = {name: score_ranks(rank, labels, count) for name, rank in ways.items()}
     scores["random"] = chance(labels, count, run.hparams.seed)
     names = ("precision", "mean_average_precision")
     return {
@@ -268,7 +201,7 @@ def list_run_splits(run):
 
     Raises `UserError` where the run may have been trained, or its weights chosen, by test tracks.
     """
-    from data_manager import check_duplicates, is_split, list_tracks
+    from tracks.catalog import check_duplicates, is_split, list_tracks
 
     splits = {split: list_tracks(split, run.hparams) for split in SPLITS}
     told = load_checkpoint(run.weights).get("splits")
@@ -289,7 +222,7 @@ def list_run_splits(run):
 
 
 def rankings(train, test, labels, run):
-    """A `rank` for `score` of test `Track`s for each way to put them in order, but chance."""
+    """A `rank` for `score_ranks` of test `Track`s for each way to put them in order, but chance."""
     mfccs = standardized(*(mean_mfccs(tracks, run.hparams) for tracks in (train, test)))
     return {
         "embeddings": by_cosine(embed_tracks(test, run)),

@@ -17,25 +17,24 @@ import time
 import numpy as np
 import torch
 
-from checkpoint import (
+from data_manager import get_dataloader, keep_on
+from hparams import HParams
+from model import to_probabilities
+from support.errors import UserError, run_script
+from tracks.catalog import count_skipped
+from tracks.lists import SPLITS
+from tracks.tags import choose_classes
+from training.build import count_parameters, make_model
+from training.checkpoint import (
     HISTORY,
-    find_run,
     forget_report,
-    generator_states,
     load_weights,
     make_run_folder,
-    read_settings,
-    restore_generators,
     resume_command,
-    save_checkpoint,
-    write_history,
     write_settings,
 )
-from data_manager import count_skipped, get_dataloader, keep_on
-from device import device_name, find_device
-from hparams import HParams, UserError, run_script
-from lists import SPLITS
-from metrics import (
+from training.device import device_name, find_device
+from training.metrics import (
     average_by_track,
     find_one_sided,
     list_predictions,
@@ -43,15 +42,11 @@ from metrics import (
     score,
     score_tags,
 )
-from model import UnknownModel, WrongInput, build_model, to_probabilities
-from optimization import LOSSES, make_criterion, make_optimizer, make_scheduler
-from tags import choose_classes
-from watch import Scalars, label_epoch, progress, summary_writer
+from training.optimization import LOSSES, make_criterion, make_optimizer, make_scheduler
+from training.progress import Scalars, label_epoch, progress, summary_writer
+from training.resume import restore, resumed, save
 
 FEW_STEPS = 5
-FREE_TO_CHANGE = {  # when a run is resumed
-    *("resume", "num_epochs", "max_minutes", "device", "num_workers", "cache_gb", "tensorboard"),
-}
 
 
 def set_seed(seed):
@@ -152,36 +147,6 @@ class Runner:
         return 0 < self.patience <= epoch - self.best_epoch
 
 
-def make_model(hparams):
-    """The model, tried on a batch of zeros. Raises `UserError` where it does not fit its input."""
-    try:
-        model = build_model(hparams)
-    except (UnknownModel, WrongInput) as error:
-        raise UserError(f"--model {hparams.model}: {error}") from error
-    logits = try_model(model.eval(), torch.zeros(2, hparams.chunk_length, hparams.num_bins))
-    expected, shape = (2, len(hparams.classes)), getattr(logits, "shape", type(logits).__name__)
-    if shape != expected:
-        raise UserError(
-            f"--model {hparams.model}: a batch of 2 chunks gives {shape}, "
-            f"it must give logits {expected}, one for each of hparams.classes"
-        )
-    if not count_parameters(model):
-        raise UserError(f"--model {hparams.model}: has no parameters to train")
-    if hparams.batch_size == 1:
-        try_lone_chunk(model, hparams)
-    return model
-
-
-def try_lone_chunk(model, hparams):
-    """Raise `UserError` where a model cannot train on one chunk alone."""
-    try:
-        model.train()(torch.zeros(1, hparams.chunk_length, hparams.num_bins))
-    except ValueError as error:
-        raise UserError(
-            f"--batch_size 1: {hparams.model} normalizes over a batch; pass 2 or more ({error})"
-        ) from error
-
-
 def print_sizes(runner, loaders, skipped, hparams):
     """Say what is trained on what; warn of too few steps an epoch to learn much, and no offsets."""
     for (split, lost), loader in zip(skipped.items(), loaders):
@@ -202,27 +167,6 @@ def print_sizes(runner, loaders, skipped, hparams):
             "*** --random_offset has no effect: each track is one chunk; "
             "a smaller --chunk_length, or a larger --feature_length, gives more"
         )
-
-
-def try_model(model, x):
-    """The logits of a batch, with the model's weights laid out channels last where it can be.
-
-    2-D convolutions are faster so, others do not change; a model that takes a `view` of what they
-    give cannot, and keeps the plain layout.
-    """
-    try:
-        model.to(memory_format=torch.channels_last)
-        with torch.inference_mode():
-            return model(x)
-    except RuntimeError:
-        model.to(memory_format=torch.contiguous_format)
-        with torch.inference_mode():
-            return model(x)
-
-
-def count_parameters(model):
-    """Number of values that training changes."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def train(runner, train_loader, valid_loader, folder, hparams):
@@ -281,72 +225,6 @@ def finished(runner, history, hparams):
     return epoch >= hparams.num_epochs
 
 
-def save(runner, loaders, folder, history, hparams):
-    """Write `last.pt`, then `best.pt`, if the last epoch is the best, and `history.csv`."""
-    train_loader, _ = loaders
-    mean, std = train_loader.dataset.normalization
-    parts = {
-        "model": runner.model.state_dict(),
-        "hparams": hparams.to_dict() | {"resume": ""},
-        "mean": mean,
-        "std": std,
-        "epoch": history[-1]["epoch"],
-        "splits": summaries(loaders),
-    }
-    save_checkpoint(
-        folder / "last.pt",
-        **parts,
-        optimizer=runner.optimizer.state_dict(),
-        scheduler=runner.scheduler.state_dict() if runner.scheduler else {},
-        best=(runner.best_loss, runner.best_epoch),
-        seconds=runner.seconds,
-        history=history,
-        generators=generator_states(train_loader.sampler.generator),
-        data=[loader.dataset.digest for loader in loaders],
-    )
-    if runner.best_epoch == parts["epoch"]:
-        save_checkpoint(folder / "best.pt", **parts)
-    write_history(folder, history)
-
-
-def summaries(loaders):
-    """What `best.pt` tells of the tracks that it was trained and chosen by."""
-    return {split: loader.dataset.summary for split, loader in zip(SPLITS, loaders)}
-
-
-def restore(runner, loaders, folder):
-    """Put everything back as it was when `last.pt` was written; returns the history so far.
-
-    Raises `UserError` where the data are not the run's, or `last.pt` is not what `save` wrote.
-    """
-    path = folder / "last.pt"
-    last = load_weights(runner.model, path)
-    try:
-        if last["data"] != [loader.dataset.digest for loader in loaders]:
-            raise UserError(
-                f"the tracks, tags or features are not those that the run {folder} began with: "
-                "restore them, or start a new run without --resume"
-            )
-        runner.optimizer.load_state_dict(last["optimizer"])
-        if runner.scheduler:
-            runner.scheduler.load_state_dict(last["scheduler"])
-        runner.best_loss, runner.best_epoch = last["best"]
-        runner.seconds = float(last["seconds"])
-        restore_generators(last["generators"], loaders[0].sampler.generator)
-        history = last["history"]
-        write_history(folder, history)
-        if runner.best_epoch == last["epoch"]:  # a kill may have come between the two files
-            best = {name: last[name] for name in ("model", "hparams", "mean", "std", "epoch")}
-            save_checkpoint(folder / "best.pt", **best, splits=summaries(loaders))
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise UserError(
-            f"{path} is no checkpoint to go on from ({type(error).__name__}: {error}): "
-            "start a new run without --resume"
-        ) from error
-    print(f"Going on with {folder} after epoch {last['epoch']}")
-    return history
-
-
 def test(runner, valid_loader, test_loader, folder, hparams, untaught=()):
     """Test the weights of `best.pt`; returns the report, with their scores on valid too.
 
@@ -403,24 +281,6 @@ def chunk_predictions(runner, loader):
     return runner.predict(loader), loader.dataset.y.cpu().numpy(), loader.dataset.tracks
 
 
-def resumed(hparams, argv):
-    """The folder that `--resume` means, and its run's settings.
-
-    Raises `UserError` where a flag would change what the run computes.
-    """
-    folder = find_run(hparams.resume)
-    run = HParams.from_dict(read_settings(folder))
-    asked = run.parse_argument(argv)
-    free = FREE_TO_CHANGE - ({"num_epochs"} if run.lr_schedule == "onecycle" else set())
-    for name, value in asked.to_dict().items():
-        if name not in free and value != getattr(run, name):
-            raise UserError(
-                f"--{name} {value}: the run {folder} has {getattr(run, name)}, and a resumed run "
-                "keeps its settings; leave the flag out, or start a new run without --resume"
-            )
-    return folder, asked
-
-
 def main(argv=None):
     """Train, test and report."""
     unread = ("copies", "comparison")
@@ -451,7 +311,9 @@ def main(argv=None):
     report = test(runner, valid_loader, test_loader, folder, hparams, untaught) | told
     print("Training Finished")
 
-    from report import write_report  # matplotlib takes a second to load: not before training
+    from training.report import (
+        write_report,  # matplotlib takes a second to load: not before training
+    )
 
     print(write_report(folder, report, history))
     print(f"Run folder: {folder}")

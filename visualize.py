@@ -11,93 +11,57 @@ MFCC and CQT, each made by the functions of extraction. Pages are PNG, in the cu
 """
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
 import soxr
 
-from audio import load_audio, open_audio, stream_audio
-from data_augment import EFFECTS, draw_parameters, within_range
-from feature_extraction import (
-    extract_feature,
-    kept_samples,
-    resize_array,
-    silent_row,
-    warn_of_empty_mels,
-)
-from hparams import AUGMENT_EFFECTS, HParams, UserError, make_parser, run_script, unknown_flag
-from manifest import counted_chunks, kept_length
-from plots import (
+from audio.chunks import network_feature, read_start, row_seconds
+from audio.effects import EFFECTS, draw_parameters, within_range
+from audio.features import extract_feature, warn_of_empty_mels
+from audio.plots import (
     SHOWN,
     WINDOWS,
     audible_cqt,
     colour_limits,
-    find_wrong,
     label_filters,
-    matrix_inches,
-    new_page,
     own_settings,
     plot_chunks,
-    plot_confusion_matrix,
     plot_feature,
     plot_filter,
-    plot_learning_curves,
     plot_mel_filters,
     plot_mel_scales,
-    plot_tag_scores,
     plot_waveform,
     plot_window,
     plot_window_spectrum,
-    plot_wrong,
-    row_seconds,
     stft_settings,
+)
+from audio.reading import open_audio
+from hparams import AUGMENT_EFFECTS, HParams
+from support.canvas import new_page, save_picture
+from support.errors import UserError, run_script
+from support.flags import make_parser, unknown_flag
+from training.checkpoint import read_report, run_folder
+from training.plots import (
+    find_wrong,
+    matrix_inches,
+    plot_confusion_matrix,
+    plot_learning_curves,
+    plot_tag_scores,
+    plot_wrong,
     tag_inches,
 )
-from report import save_picture
 
 EXCERPT = 2.0  # seconds on which short and long windows are compared
+
+
 MOST_FILTERS = 64  # on a page
+
+
 LONGEST_NAME = 14  # letters of a genre, for a matrix that takes half of a page
+
+
 ORIGINAL = "the track itself"
-
-
-def read_start(path, seconds, hparams):
-    """The first seconds of a file (0: all), no more of it read: waveform (samples,).
-
-    Raises `UserError` where it cannot be read, or is too short for a picture.
-    """
-    left = int(seconds * hparams.sample_rate) if seconds else np.inf
-    parts = []
-    for part in stream_audio(path, hparams):
-        parts.append(part[: int(min(left, len(part)))])
-        left -= len(part)
-        if left <= 0:
-            break
-    y = np.concatenate(parts)
-    if len(y) < 4 * hparams.win_size:
-        raise UserError(
-            f"{path} has {len(y)} samples, too few for a page: it takes four windows "
-            f"({4 * hparams.win_size}); take more of it, or a smaller --win_size and --fft_size"
-        )
-    return y
-
-
-def network_feature(path, seconds, hparams):
-    """What a network gets of a track: feature (rows, bins), and how many rows and chunks count.
-
-    As extraction does it, cropped and padded to `feature_length`; of `feature_length` 0 only the
-    first seconds are taken (0: all). Returns (feature, real rows, counted chunks).
-    """
-    if hparams.feature_length:
-        y = load_audio(path, hparams, kept_samples(hparams))
-    else:
-        y = read_start(path, seconds, hparams)
-    feature = extract_feature(y, hparams)
-    length = kept_length(len(feature), hparams)
-    real = min(len(feature), length)
-    counted = counted_chunks(real, length // hparams.chunk_length, hparams)
-    return resize_array(feature, length, silent_row(hparams)), real, counted
 
 
 def augmented(path, seconds, hparams):
@@ -308,34 +272,12 @@ def draw_scores(report, axes):
     plot_wrong(find_wrong(report), axes["wrong"])
 
 
-def run_folder(run):
-    """The folder of the run named, by its folder or `best.pt`; of the newest with weights if ""."""
-    from inference import find_weights  # torch takes seconds to load
-
-    path = Path(run) if run else find_weights(None)
-    return path.parent if path.name == "best.pt" else path
-
-
-def read_report(folder):
-    """What `report.json` of a run holds; None where there is none. `UserError` if damaged."""
-    path = folder / "report.json"
-    if not path.is_file():
-        return None
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if not {"tracks", "num_tracks"} < report.keys():
-            raise ValueError("not what was written")
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"{path} is damaged ({error}): train again") from error
-    return report
-
-
 def draw_run(args):
     """Draw the page of a run: learning curves, scores, what was wrong; of what there is of these.
 
     Raises `UserError` where there is nothing of it.
     """
-    from checkpoint import read_history
+    from training.checkpoint import read_history
 
     folder = run_folder(args.run)
     history, report = read_history(folder), read_report(folder)
@@ -353,7 +295,8 @@ def draw_run(args):
 
 def draw_filters(args):
     """Draw the page of what the first convolution of a run learned."""
-    from inference import Run, find_weights
+    from training.checkpoint import find_weights
+    from training.trained_run import Run
 
     run = Run(find_weights(args.filters or None), "cpu")
     weights = first_filters(run.model)
@@ -395,7 +338,7 @@ TRACK_PAGES = {"features": features_page, "chunks": chunks_page, "augment": augm
 
 def draw_tracks(args, hparams):
     """Draw the pages of all files; returns the exit status, 1 where one cannot be read."""
-    from inference import do_each, find_audio
+    from audio.reading import do_each, find_audio
 
     if args.seconds and not args.chunks:
         print(f"The first {args.seconds:g} s of each track; --seconds 0 takes all")

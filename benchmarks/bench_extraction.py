@@ -154,7 +154,7 @@ def compare_libraries(runs):
     """Rows of one track's log-mel, on one thread, by other libraries and by ours in turn."""
     from threadpoolctl import threadpool_limits
 
-    from feature_extraction import log_mel
+    from audio.features import log_mel
     from hparams import HParams
 
     y = (0.1 * np.random.default_rng(0).standard_normal(30 * 22050)).astype(np.float32)

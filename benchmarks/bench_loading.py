@@ -78,7 +78,8 @@ assert chunks % 5840 == 0, chunks
 def synthesize(folder, times, taught):
     """Features of `times` x 730 tracks as ours are stored, and as taught if asked: noise."""
     from hparams import HParams
-    from manifest import feature_file, hash_frames, write_manifest
+    from tracks.lists import feature_file
+    from tracks.manifest import hash_frames, write_manifest
 
     hparams = HParams(dataset_path=str(folder / "data"), feature_path=str(folder / "ours"))
     rng = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from side_by_side import ROOT, compare, table
 
 sys.path.insert(0, str(ROOT))
 
-from index import nearest
+from training.index import nearest
 
 SIZE, VALUES, COUNT = 1_000_000, 128, 10
 

@@ -21,7 +21,8 @@ sys.path.insert(0, str(ROOT))
 import model
 from data_manager import Batches, GTZANDataset, keep_on
 from hparams import HParams
-from train_test import Runner, device_name, find_device, set_seed
+from train_test import Runner, set_seed
+from training.device import device_name, find_device
 
 CHUNKS = 512
 SETTINGS = HParams(genres=[str(i) for i in range(8)])

@@ -10,7 +10,7 @@ from pathlib import Path
 from side_by_side import ROOT, machine
 
 sys.path.insert(0, str(ROOT))
-from manifest import write_text
+from support.files import write_text
 
 HERE = Path(__file__).parent
 HEAD = f"""# Benchmarks

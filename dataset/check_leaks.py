@@ -21,11 +21,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script sees its own folder only
 
-from audio import load_audio
-from feature_extraction import spectra
-from hparams import HParams, UserError, run_script
-from lists import load_lists
-from parallel import run_jobs
+from audio.features import spectra
+from audio.reading import load_audio
+from hparams import HParams
+from support.errors import UserError, run_script
+from support.parallel import run_jobs
+from tracks.lists import load_lists
 
 BANDS = np.geomspace(300, 2000, 34)  # Hz, edges of 33 bands
 FINGERPRINT = HParams(sample_rate=5512, fft_size=2048, win_size=2048, hop_size=64)  # 11.6 ms

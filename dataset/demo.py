@@ -25,10 +25,10 @@ from scipy.signal import oaconvolve
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script sees its own folder only
 
 from dataset.demo_styles import SECTIONS, SOUNDS, STYLES
-from hparams import UserError, run_script
-from manifest import write_atomic, write_text
-from parallel import run_jobs
-from tags import format_tags
+from support.errors import UserError, run_script
+from support.files import write_atomic, write_text
+from support.parallel import run_jobs
+from tracks.tags import format_tags
 
 SAMPLE_RATE = 22050
 TRACKS_PER_ARTIST = 2

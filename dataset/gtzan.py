@@ -28,12 +28,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script sees its own folder only
 
-from audio import read_audio
+from audio.reading import read_audio
 from dataset.make_lists import list_texts, write_lists
-from hparams import UserError, run_script
-from lists import SPLITS
-from manifest import place
-from parallel import run_jobs
+from support.errors import UserError, run_script
+from support.files import place
+from support.parallel import run_jobs
+from tracks.lists import SPLITS
 
 # Kereliuk, Sturm, Larsen: "Deep Learning and Music Adversaries" (2015). Train, valid, test.
 TABLE = {

@@ -19,10 +19,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script sees its own folder only
 
-from audio import SUFFIXES, files_below
-from hparams import UserError, run_script
-from lists import LINE, genre_of, same_file
-from manifest import write_atomic
+from audio.reading import SUFFIXES, files_below
+from support.errors import UserError, run_script
+from support.files import write_atomic
+from tracks.lists import LINE, genre_of, same_file
 
 SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
 

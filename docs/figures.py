@@ -19,12 +19,12 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 
-from checkpoint import read_history
-from hparams import HParams, UserError, run_script
-from manifest import write_atomic
-from plots import BLUE, GREEN, MAP, ORANGE, RED, TWO_SIDED_MAP
-from report import save_picture
-from visualize import features_page, read_report, run_page
+from hparams import HParams
+from support.canvas import BLUE, GREEN, MAP, ORANGE, RED, TWO_SIDED_MAP, save_picture
+from support.errors import UserError, run_script
+from support.files import write_atomic
+from training.checkpoint import read_history, read_report
+from visualize import features_page, run_page
 
 TRACK = Path("dataset/demo/jazz/jazz.00006.wav")
 SECONDS = 3  # enough to show, and few enough for a small file

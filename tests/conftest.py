@@ -11,10 +11,12 @@ import pytest
 import soundfile
 
 from feature_extraction import main as extract_main
-from hparams import HParams, flag_words
+from hparams import HParams
+from support.flags import flag_words
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of scripts too: tests run beside each other
 ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("support", "audio", "tracks", "training")
 RATE = 8000
 SIZES = {"train": 4, "valid": 2, "test": 2}
 GENRES = ("classical", "jazz", "metal")
@@ -47,6 +49,15 @@ def write_data_set(folder, seconds=2.1, sizes=SIZES, genres=GENRES):
         text = "".join(f"{name}\n" for name in listed)
         (folder / f"{split}_list.txt").write_text(text, encoding="utf-8")
     return names
+
+
+def write_long(path, seconds, rate=2 * RATE):
+    """A file of stereo music-like noise that no two parts of are alike."""
+    rng = np.random.default_rng(0)
+    y = sine(100, seconds, rate) * np.linspace(0, 1, int(seconds * rate), dtype=np.float32)
+    y = np.stack([y, y[::-1]], axis=1)
+    soundfile.write(path, y + 0.05 * rng.standard_normal(y.shape), rate)
+    return path
 
 
 @pytest.fixture
@@ -102,8 +113,8 @@ def save_run(settings, folder, **changed):
     """A run folder with a checkpoint of random weights; `changed` parts of it replace others."""
     import torch  # most tests can do without
 
-    from checkpoint import save_checkpoint
     from model import build_model
+    from training.checkpoint import save_checkpoint
 
     torch.manual_seed(0)
     parts = {"hparams": settings.to_dict(), "mean": 0.1, "std": 0.2, "epoch": 3}
@@ -126,6 +137,11 @@ def run(script, *arguments, cwd, **variables):
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, encoding="utf-8", timeout=170
     )
+
+
+def source_files():
+    """Paths of the project's Python files, scripts and rooms."""
+    return [*ROOT.glob("*.py"), *(path for room in ROOMS for path in (ROOT / room).glob("*.py"))]
 
 
 def esc10():

@@ -8,13 +8,13 @@ from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 
 import classic
-from audio import load_audio
-from checkpoint import find_run, make_run_folder, write_settings
+from audio.features import extract_feature
+from audio.reading import load_audio
 from classic import CLASSIFIERS, Fitted, best_of, fit, main, probabilities, read_frames, statistics
-from data_manager import list_splits, list_tracks
-from feature_extraction import extract_feature
 from feature_extraction import main as extract_main
-from hparams import UserError
+from support.errors import UserError
+from tracks.catalog import list_splits, list_tracks
+from training.checkpoint import find_run, make_run_folder, write_settings
 
 
 @pytest.fixture(autouse=True)

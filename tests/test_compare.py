@@ -17,8 +17,10 @@ from filelock import FileLock
 
 import compare
 from compare import main, mcnemar
-from hparams import HParams, UserError, flag_words
-from parallel import run_jobs
+from hparams import HParams
+from support.errors import UserError
+from support.flags import flag_words
+from support.parallel import run_jobs
 
 NET = {"model": "Compact1D", "optimizer": "adamw", "batch_size": 4, "num_epochs": 2}
 SVM = {"feature": "mfcc", "model": "svm"}

@@ -9,17 +9,19 @@ import soundfile
 from conftest import RATE, flags, sine
 
 import data_augment
-from data_augment import EFFECTS, draw_parameters, main
-from data_manager import get_dataloader
-from effects import (
+from audio.effects import (
+    EFFECTS,
     add_noise,
     change_speed,
+    draw_parameters,
     percussive,
     pitch_shift,
     running_median,
     shift,
     time_stretch,
 )
+from data_augment import main
+from data_manager import get_dataloader
 from feature_extraction import main as extract_main
 from hparams import AUGMENT_EFFECTS, HParams
 

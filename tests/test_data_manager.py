@@ -7,20 +7,12 @@ import torch
 from conftest import flags
 from torch import nn
 
-from data_manager import (
-    Batches,
-    GTZANDataset,
-    StoredChunks,
-    counted_chunks,
-    fit_normalizer,
-    get_dataloader,
-    get_label,
-    keep_on,
-    list_tracks,
-    load_dataset,
-)
+from audio.chunks import counted_chunks
+from data_manager import Batches, GTZANDataset, StoredChunks, get_dataloader, keep_on, load_dataset
 from feature_extraction import main as extract_main
-from hparams import HParams, UserError
+from hparams import HParams
+from support.errors import UserError
+from tracks.catalog import fit_normalizer, get_label, list_tracks
 
 
 def test_load_dataset_is_as_taught_in_the_order_of_the_list(extracted):

@@ -13,8 +13,9 @@ import model
 import train_test
 from data_manager import get_dataloader, load_dataset
 from feature_extraction import main as extract_main
-from hparams import HParams, UserError
-from lists import choose_genres
+from hparams import HParams
+from support.errors import UserError
+from tracks.lists import choose_genres
 
 
 def test_no_data_set(tmp_path):

@@ -8,21 +8,16 @@ import soundfile
 from conftest import esc10, flags, rename_to_bytes, sine
 
 import feature_extraction
-from audio import load_audio
-from data_manager import get_dataloader, list_tracks
-from feature_extraction import (
-    count_frames,
-    extract_feature,
-    log_mel,
-    main,
-    mel_filters,
-    melspectrogram,
-    resize_array,
-    stft,
-)
-from hparams import HParams, UserError
-from lists import choose_genres, load_list, load_lists
-from manifest import read_manifest
+from audio.chunks import resize_array
+from audio.features import count_frames, extract_feature, log_mel, mel_filters, stft
+from audio.reading import load_audio
+from data_manager import get_dataloader
+from feature_extraction import main, melspectrogram
+from hparams import HParams
+from support.errors import UserError
+from tracks.catalog import list_tracks
+from tracks.lists import choose_genres, load_list, load_lists
+from tracks.manifest import read_manifest
 from train_test import Runner
 
 

@@ -5,9 +5,10 @@ import sys
 from dataclasses import dataclass
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, source_files
 
-from hparams import HParams, UserError, hparams, setting
+from hparams import HParams, hparams, setting
+from support.errors import UserError
 
 FLAGS = [f.name for f in dataclasses.fields(HParams)]
 
@@ -228,7 +229,7 @@ def test_command_repeats_the_flags_in_use():
 
 
 def test_every_setting_has_help_and_a_reader():
-    source = "".join(p.read_text(encoding="utf-8") for p in ROOT.glob("*.py"))
+    source = "".join(p.read_text(encoding="utf-8") for p in source_files())
     for f in dataclasses.fields(HParams):
         assert f.metadata["help"]
         assert f"hparams.{f.name}" in source or f"self.{f.name}" in source, f.name

@@ -14,7 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import ROOT, flags, write_data_set
 
-from checkpoint import (
+from classic import main as classic_main
+from data_augment import main as augment_main
+from feature_extraction import main as extract_main
+from support.errors import UserError
+from tracks.manifest import Journal, read_manifest
+from train_test import main as train_main
+from training.checkpoint import (
     find_run,
     load_checkpoint,
     make_run_folder,
@@ -22,12 +28,6 @@ from checkpoint import (
     save_checkpoint,
     write_settings,
 )
-from classic import main as classic_main
-from data_augment import main as augment_main
-from feature_extraction import main as extract_main
-from hparams import UserError
-from manifest import Journal, read_manifest
-from train_test import main as train_main
 
 
 def kill_when(ready, script, *arguments):

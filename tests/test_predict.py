@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from conftest import RATE, ROOT, flags, rename_to_bytes, save_run, sine
-from test_inference import write_long
+from conftest import RATE, ROOT, flags, rename_to_bytes, save_run, sine, write_long
 
 import predict
-from checkpoint import load_checkpoint
 from feature_extraction import main as extract_main
-from hparams import run_script
 from predict import clock, main, parse, predict_track
+from support.errors import run_script
 from train_test import main as train_main
+from training.checkpoint import load_checkpoint
 
 
 def read_json(path):

@@ -6,9 +6,11 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feature_extraction import log_mel, resize_array
-from hparams import HParams, UserError
-from lists import choose_genres, load_lists
+from audio.chunks import resize_array
+from audio.features import log_mel
+from hparams import HParams
+from support.errors import UserError
+from tracks.lists import choose_genres, load_lists
 
 QUICK = settings(
     max_examples=150,

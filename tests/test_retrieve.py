@@ -13,24 +13,15 @@ import soundfile
 from conftest import RATE, flags, rename_to_bytes, save_run, sine, write_data_set
 
 import retrieve
-from checkpoint import model_source
-from data_manager import list_tracks, summarize
 from feature_extraction import main as extract_main
-from hparams import UserError, run_script
-from index import choose_index, nearest, read_index
-from inference import Run
-from retrieve import (
-    chance,
-    embed_track,
-    main,
-    parse,
-    perfect,
-    rank_scores,
-    score,
-    standardized,
-    unit,
-)
+from retrieve import main, parse, standardized
+from support.errors import UserError, run_script
+from tracks.catalog import list_tracks, summarize
 from train_test import main as train_main
+from training.checkpoint import model_source
+from training.index import choose_index, nearest, read_index
+from training.metrics import chance, perfect, rank_scores, score_ranks
+from training.trained_run import Run, embed_track, unit
 
 
 @pytest.fixture
@@ -61,7 +52,7 @@ def edit_list(data_set, split, change):
 @pytest.mark.parametrize("block", [7, 1000])
 @pytest.mark.parametrize("count", [1, 5, 100])
 def test_the_nearest_are_exact_in_blocks(rng, monkeypatch, block, count):
-    monkeypatch.setattr("index.BLOCK", block)
+    monkeypatch.setattr("training.index.BLOCK", block)
     embeddings = np.stack([unit(x) for x in rng.standard_normal((50, 8))])
     embeddings[30] = embeddings[3]
     rows, cosines = nearest(embeddings[3], embeddings, count, [3, 20])
@@ -161,7 +152,9 @@ def test_an_index_of_other_weights_is_refused_and_made_again(indexed, settings, 
 
 
 def test_an_index_of_other_code_is_refused_and_made_again(indexed, monkeypatch, capsys):
-    monkeypatch.setattr("index.model_source", lambda network: model_source(network) + "# changed")
+    monkeypatch.setattr(
+        "training.index.model_source", lambda network: model_source(network) + "# changed"
+    )
     query = "data/jazz/jazz.00003.wav"
     assert main([query]) == 1
     out, err = capsys.readouterr()
@@ -304,7 +297,7 @@ def test_precision_and_average_precision_by_hand():
     relevant = np.array([True, False, True, False, False])
     assert rank_scores(relevant, 2) == (0.5, pytest.approx((1 + 2 / 3) / 2))
     labels = np.array([0, 0, 1, 1, 1, 2])
-    assert score(perfect(labels), labels, 2).tolist() == pytest.approx([(2 * 0.5 + 3) / 5, 1])
+    assert score_ranks(perfect(labels), labels, 2).tolist() == pytest.approx([(2 * 0.5 + 3) / 5, 1])
 
 
 def test_chance_is_what_shuffling_gives():

@@ -1,7 +1,9 @@
 """The scripts as a user runs them: processes, messages, exit status."""
 
+import shutil
+
 import pytest
-from conftest import GENRES, ROOT, flags, run, write_data_set
+from conftest import GENRES, ROOMS, ROOT, flags, run, write_data_set
 
 
 def test_extract_then_train_in_hangul_folders_on_two_threads(settings, tmp_path):
@@ -20,8 +22,9 @@ def test_extract_then_train_in_hangul_folders_on_two_threads(settings, tmp_path)
 
 
 def test_a_class_pasted_at_the_end_of_model_py_trains(extracted, tmp_path):
-    for name in ROOT.glob("*.py"):
-        (tmp_path / name.name).write_bytes(name.read_bytes())
+    for path in (*ROOT.glob("*.py"), *(ROOT / room for room in ROOMS)):
+        copy = shutil.copytree if path.is_dir() else shutil.copy
+        copy(path, tmp_path / path.name)
     with open(tmp_path / "model.py", "a", encoding="utf-8") as file:
         file.write(
             "\n\nclass Mine(nn.Module):\n"

@@ -16,14 +16,17 @@ import data_augment
 import model
 import retrieve
 import train_test
-from checkpoint import load_checkpoint
 from data_manager import get_dataloader, load_dataset
 from feature_extraction import main as extract_main
-from hparams import HParams, UserError, run_script
-from lists import load_lists
-from optimization import tag_weights
-from tags import choose_classes, describe, format_tags, read_tags
-from train_test import Runner, make_model, set_seed
+from hparams import HParams
+from support.errors import UserError, run_script
+from tracks.lists import load_lists
+from tracks.sentence import describe
+from tracks.tags import choose_classes, format_tags, read_tags
+from train_test import Runner, set_seed
+from training.build import make_model
+from training.checkpoint import load_checkpoint
+from training.optimization import tag_weights
 
 TONES = dict(zip(GENRES, (["pitch:low"], ["pitch:middle", "dull"], ["pitch:high", "dull"])))
 TAGS = ["dull", "pitch:high", "pitch:low", "pitch:middle"]

@@ -9,15 +9,16 @@ import pytest
 import torch
 from conftest import flags
 
-import checkpoint
 import model
-from checkpoint import HISTORY, load_checkpoint, load_weights
-from data_manager import fit_normalizer, get_dataloader, keep_on, list_tracks
-from device import device_name, find_device
-from hparams import UserError
+from data_manager import get_dataloader, keep_on
 from model import build_model
-from optimization import class_weights
+from support.errors import UserError
+from tracks.catalog import fit_normalizer, list_tracks
 from train_test import Runner, main, set_seed
+from training import checkpoint
+from training.checkpoint import HISTORY, load_checkpoint, load_weights
+from training.device import device_name, find_device
+from training.optimization import class_weights
 
 
 def train(hparams, folder, **changed):

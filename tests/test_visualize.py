@@ -13,20 +13,16 @@ import pytest
 import soundfile
 from conftest import RATE, ROOT, sine
 from matplotlib import pyplot as plt
-from test_report import HISTORY, some_report, tag_report
+from sample_reports import HISTORY, some_report, tag_report
 
 import visualize
-from checkpoint import read_history, write_history
-from feature_extraction import hann
-from hparams import HParams, UserError
-from inference import track_chunks
-from model import build_model
-from plots import (
+from audio.chunks import network_feature, read_start, track_chunks
+from audio.features import hann
+from audio.plots import (
     audible_cqt,
     bin_hz,
     colour_limits,
     envelope,
-    find_wrong,
     first_null,
     formula_mels,
     main_lobe_width,
@@ -42,16 +38,12 @@ from plots import (
     stft_settings,
     window_spectrum,
 )
-from visualize import (
-    augmented,
-    compare_windows,
-    first_filters,
-    main,
-    network_feature,
-    parse,
-    read_start,
-    run_rows,
-)
+from hparams import HParams
+from model import build_model
+from support.errors import UserError
+from training.checkpoint import read_history, write_history
+from training.plots import find_wrong
+from visualize import augmented, compare_windows, first_filters, main, parse, run_rows
 
 TONE = 440.0
 
@@ -169,7 +161,7 @@ def test_silence_is_dark_and_long_features_are_thinned():
 def test_a_notebook_keeps_the_figures_that_it_shows():
     code = (
         "import sys, types, matplotlib; matplotlib.use('svg'); "
-        "{}import plots; sys.exit(matplotlib.get_backend())"
+        "{}import audio.plots; sys.exit(matplotlib.get_backend())"
     )
     for first, backend in (("sys.modules['ipykernel'] = types; ", "svg"), ("", "agg")):
         command = [sys.executable, "-c", code.format(first)]

@@ -51,12 +51,12 @@ import soundfile
 import torch
 from IPython.display import HTML, Audio
 from IPython.utils.capture import capture_output
+from lists import SPLITS, load_list
+from plots import BLUE, GREEN, ORANGE, RED, plot_feature, plot_waveform, stft_settings
 
 from audio import load_audio
 from dataset import demo
 from hparams import HParams
-from lists import SPLITS, load_list
-from plots import BLUE, GREEN, ORANGE, RED, plot_feature, plot_waveform, stft_settings
 
 # %matplotlib inline
 # %config InlineBackend.print_figure_kwargs = {"bbox_inches": None, "metadata": {"Software": None}}
@@ -1144,6 +1144,7 @@ print(f"{file.name}: {chunks.shape} {chunks.dtype}: chunks, frames, bins")
 
 # %%
 from plots import plot_chunks
+
 from visualize import network_feature
 
 plot_chunks(*network_feature(Path(track), 0, hparams), hparams, plt.subplots(figsize=(11, 3.2))[1])
@@ -1263,6 +1264,7 @@ plt.show()
 # %%
 from inference import Run
 from plots import find_wrong, plot_timeline
+
 from predict import edges, predict_track
 
 wrong = find_wrong(report)
@@ -1283,6 +1285,7 @@ play(load_audio(f"dataset/demo/{name}", hparams)[3 * SR : 6 * SR])
 
 # %%
 from index import nearest
+
 from retrieve import embed_track
 
 names = load_list("test_list.txt", hparams)

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import soundfile
+from conftest import rename_to_bytes, sine
+
+from audio.reading import audio_seconds, files_below, is_ended, load_audio, read_audio
+from hparams import HParams
+from support.errors import UserError
+
+
+def write(path, seconds=5.0):
+    rng = np.random.default_rng(0)
+    tone = sine(440, seconds, 22050)
+    y = tone + 0.02 * rng.standard_normal(len(tone)).astype(np.float32)
+    soundfile.write(path, y, 22050)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "mp3", "aiff", "au"])
+def test_a_file_cut_short_is_refused(tmp_path, kind):
+    path = write(tmp_path / f"a.{kind}")
+    whole = path.read_bytes()
+    assert len(read_audio(path)[0]) == pytest.approx(5 * 22050, rel=0.02)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(
+        UserError, match=r"is cut short, \d+% of it is missing|data are damaged|lost sync"
+    ):
+        read_audio(path)
+
+
+def test_an_ogg_cut_short_lacks_the_mark_of_its_end(tmp_path):
+    path = write(tmp_path / "a.ogg")
+    whole = path.read_bytes()
+    assert is_ended(path)
+    path.write_bytes(whole[: len(whole) // 2])
+    assert not is_ended(path)
+    assert is_ended(write(tmp_path / "a.wav"))
+
+
+def test_a_wav_from_a_pipe_of_unknown_size_is_whole(tmp_path):
+    path = write(tmp_path / "a.wav")
+    data = bytearray(path.read_bytes())
+    data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    assert len(read_audio(path)[0]) == 5 * 22050
+
+
+@pytest.mark.parametrize(("channels", "rate"), [(8, 22050), (1, 192000), (2, 8000)])
+def test_channels_and_rates(tmp_path, channels, rate):
+    y = np.repeat(sine(440, 1.0, rate)[:, None], channels, axis=1)
+    soundfile.write(tmp_path / "a.wav", y, rate, "FLOAT")
+    loaded = load_audio(tmp_path / "a.wav", HParams())
+    assert loaded.shape == (22050,)
+    expected = sine(440, 1.0, 22050)
+    np.testing.assert_allclose(loaded[2000:-2000], expected[2000:-2000], atol=2e-3)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_samples_are_those_of_libsndfile(tmp_path, rng, subtype):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, 0.5 * rng.uniform(-1, 1, (1000, 2)), 22050, subtype=subtype)
+    expected, _ = soundfile.read(path, dtype="float32")
+    np.testing.assert_array_equal(read_audio(path)[0], expected)
+    np.testing.assert_allclose(load_audio(path, HParams()), expected.mean(axis=1), atol=1e-7)
+
+
+def test_what_is_kept_is_resampled_as_in_the_whole(tmp_path, rng):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, 0.1 * rng.standard_normal((4 * 44100, 2)), 44100)
+    whole = load_audio(path, HParams())
+    assert len(whole) == 4 * 22050
+    np.testing.assert_allclose(load_audio(path, HParams(), 30000), whole[:30000], atol=1e-6)
+    np.testing.assert_array_equal(load_audio(path, HParams(), 10**9), whole)
+
+
+def test_a_name_that_is_no_utf_8_is_read_like_any_other(tmp_path):
+    path = write(tmp_path / "a.flac")
+    expected = load_audio(path, HParams())
+    path = rename_to_bytes(path)
+    np.testing.assert_array_equal(load_audio(path, HParams()), expected)
+    assert audio_seconds(path) == 5
+    path.write_text("no music", encoding="utf-8")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_audio(path)
+
+
+def test_files_below_are_those_behind_links_too_each_folder_once(tmp_path):
+    for name in ("a/b/1.wav", "a/.git/2.wav", "a/.3.wav", "apart/c/4.wav", "apart/5.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    links = {"a/away": "apart", "a/0": "a/b", "a/b/back": "a", "apart/c/up": "apart", "a/6": "gone"}
+    for link, target in links.items():
+        (tmp_path / link).symlink_to(tmp_path / target)
+    (tmp_path / "a/7.wav").symlink_to(tmp_path / "apart/5.wav")
+    found = [path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path / "a")]
+    assert found == ["a/7.wav", "a/away/5.wav", "a/away/c/4.wav", "a/b/1.wav"]

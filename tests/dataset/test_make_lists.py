@@ -1,0 +1,140 @@
+import re
+
+import pytest
+import soundfile
+from conftest import sine
+
+from dataset.make_lists import main
+from feature_extraction import main as extract_main
+from hparams import HParams
+from support.errors import UserError
+from tracks.lists import choose_genres, genre_of, load_lists
+from train_test import main as train_main
+
+
+def write_folder(folder, names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+def lists_of(folder):
+    return load_lists(choose_genres(HParams(dataset_path=str(folder))))
+
+
+def test_classes_keep_their_proportions(tmp_path):
+    names = [f"재즈/{i}.mp3" for i in range(20)] + [f"pop/{i}.flac" for i in range(10)]
+    write_folder(tmp_path, names)
+    main([str(tmp_path)])
+    lists = lists_of(tmp_path)
+    assert sorted(name for listed in lists.values() for name in listed) == sorted(names)
+    for genre, expected in (("재즈", (12, 4, 4)), ("pop", (6, 2, 2))):
+        found = tuple(sum(genre_of(n) == genre for n in listed) for listed in lists.values())
+        assert found == expected
+
+
+def test_the_seed_decides(tmp_path):
+    write_folder(tmp_path, [f"a/{i}.wav" for i in range(20)])
+    drawn = []
+    for seed in ("1", "1", "2"):
+        main([str(tmp_path), "--seed", seed, "--force"])
+        drawn.append(lists_of(tmp_path))
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.parametrize("expression", [r"/(.+?) - ", r"artist\d"])
+def test_groups_stay_in_one_split(tmp_path, expression):
+    names = [f"{g}/artist{i % 6} - {g}{i}.wav" for g in ("jazz", "pop") for i in range(30)]
+    write_folder(tmp_path, names)
+    main([str(tmp_path), "--group_by", expression])
+    splits = {}
+    for split, listed in lists_of(tmp_path).items():
+        assert len(listed) >= 10
+        for name in listed:
+            splits.setdefault(name.split("/")[1].split(" - ")[0], set()).add(split)
+    assert all(len(found) == 1 for found in splits.values())
+    assert len(splits) == 6
+
+
+def test_what_is_no_track_is_left_out(tmp_path, capsys):
+    write_folder(tmp_path, [f"a/{i}.wav" for i in range(5)])
+    write_folder(tmp_path, ["a/._0.wav", "a/cover.jpg", ".git/b.wav", "top.wav", "a/album/b.wav"])
+    main([str(tmp_path)])
+    assert sum(map(len, lists_of(tmp_path).values())) == 5
+    out = capsys.readouterr().out
+    assert "left out: 3 files" in out
+    assert "'a/album/b.wav', 'a/cover.jpg', 'top.wav'" in out
+
+
+def test_classes_may_be_links(tmp_path, capsys):
+    write_folder(tmp_path / "disk", [f"{i}.wav" for i in range(5)])
+    write_folder(tmp_path / "disk", ["one.m4a"])
+    write_folder(tmp_path / "data", [f"pop/{i}.wav" for i in range(5)])
+    (tmp_path / "data/jazz").symlink_to(tmp_path / "disk")
+    main([str(tmp_path / "data")])
+    assert sum(map(len, lists_of(tmp_path / "data").values())) == 10
+    assert "left out: 1 files" in capsys.readouterr().out
+
+
+def test_groups_across_classes_are_placed_where_they_can(tmp_path):
+    sizes = {"g0": (1, 4), "g1": (1, 1), "g2": (2, 1), "g3": (0, 4)}
+    for group, (first, second) in sizes.items():
+        names = [f"a/{group}-{i}.wav" for i in range(first)]
+        write_folder(tmp_path, names + [f"b/{group}-{i}.wav" for i in range(second)])
+    main([str(tmp_path), "--group_by", r"/(g\d)"])
+    assert all(len({genre_of(n) for n in listed}) == 2 for listed in lists_of(tmp_path).values())
+
+
+def test_lists_are_not_replaced_without_force(tmp_path):
+    write_folder(tmp_path, [f"a/{i}.wav" for i in range(20)])
+    main([str(tmp_path)])
+    before = lists_of(tmp_path)
+    main([str(tmp_path)])  # the same again is no change
+    with pytest.raises(UserError, match="is there and differs: pass --force"):
+        main([str(tmp_path), "--seed", "1"])
+    assert lists_of(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("names", "words", "message"),
+    [
+        ([], [], "has no audio in folders of its own"),
+        (["a/x.wav", "a/y.wav"], [], "test would have no track of a"),
+        (["a/x.wav", "a/x.mp3", "a/z.wav"], [], "a/x.mp3 and a/x.wav would share one feature file"),
+        (["a/X.wav", "a/x.wav", "a/z.wav"], [], "a/X.wav and a/x.wav would share one feature file"),
+        (["a,b/x.wav"], [], "rename it without commas"),
+        ([" a/x.wav"], [], "rename it without commas"),
+        (["a/x\ny.wav"], [], "rename it without commas"),
+        (["a/x\udcff.wav"], [], r"'a/x\udcff.wav' in"),
+        (["a/x\udcff.wav"], [], "letters that are no UTF-8"),
+        (["a/x.wav"], ["--group_by", "/(artist)?x"], "matches nothing in a/x.wav"),
+        (["a/x.wav"], ["--group_by", "("], "no regular expression"),
+        (["a/x.wav"], ["--group_by", "artist"], "matches nothing in a/x.wav"),
+        (["a/x.wav"], ["--seed", "-1"], "--seed -1: must be 0 or more"),
+    ],
+)
+def test_folders_that_make_no_lists(tmp_path, names, words, message):
+    write_folder(tmp_path, names)
+    with pytest.raises(UserError, match=re.escape(message)):
+        main([str(tmp_path), *words])
+    assert not list(tmp_path.glob("*_list.txt"))
+    with pytest.raises(UserError, match="no folder at"):
+        main([str(tmp_path / "nowhere")])
+
+
+def test_made_lists_can_be_extracted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for genre in ("가요", "국악"):
+        (tmp_path / "음악" / genre).mkdir(parents=True)
+        for i in range(5):
+            soundfile.write(
+                tmp_path / "음악" / genre / f"{i}번.wav",
+                sine(300 + 10 * i + 100 * len(genre.encode()) + ord(genre[0]) % 89),
+                8000,
+            )
+    main(["음악"])
+    words = ["--dataset_path", "음악", "--feature_length", "128", "--device", "cpu"]
+    assert extract_main([*words, "--num_workers", "1"]) == 0
+    train_main([*words, "--num_epochs", "1"])
+    assert len(list(tmp_path.glob("runs/음악-Baseline-*/report.json"))) == 1
