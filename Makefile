@@ -1,6 +1,6 @@
-# make demo: the pipeline end to end. make test: its tests; make test-extras: those of the tutorial
-# and other extras. make figures: the README's pictures, of a demo run. make notebook: the tutorial.
-# All set up .venv first.
+# demo: runs the whole pipeline    test: runs the tests    test-extras: runs the tests of the notebook
+# lint: runs ruff and mypy    bench: runs the benchmarks    figures: draws the pictures in docs/
+# notebook: builds the tutorial. Each target sets up .venv first.
 
 PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
@@ -27,6 +27,7 @@ test-extras: $(EXTRAS)
 lint: $(INSTALLED)
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
 
 bench: $(INSTALLED)
 	-$(VENV_PYTHON) -m pip install nnAudio -c constraints.txt
@@ -38,6 +39,7 @@ figures: demo
 
 notebook: $(EXTRAS)
 	$(VENV_PYTHON) tutorial/build.py
+	@echo "Open it with: $(dir $(VENV_PYTHON))jupyter lab tutorial/tutorial.ipynb"
 
 $(INSTALLED): requirements.txt requirements-dev.txt constraints.txt
 	$(PYTHON) -m venv .venv

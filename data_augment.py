@@ -1,136 +1,153 @@
-"""More training audio: changed copies of the train split's tracks, in a data set of their own.
+"""Make more training audio: a new data set with changed copies of the train split's tracks.
 
     python data_augment.py --dataset_path dataset/demo
     python feature_extraction.py --dataset_path dataset/demo-augmented
     python train_test.py --dataset_path dataset/demo-augmented
 
-Reads the data set and changes nothing in it. The new one holds its tracks (links to them where the
-disk can), its valid and test lists as they are, and a train list with `--augment_copies` of each of
-`--augment_effects` of each track besides: `rock/one.mp3` has `rock/one.pitch_shift.1.wav` ..., mono
-at its own sample rate, 16 bit. Every draw is made from the seed, the track's name, the effect and
-the number of the copy, so that it depends neither on the other tracks nor on `--num_workers`.
-`augmentation.json` tells what every file was made of; what is there already is not made again.
+The original data set is never changed. The new one has all of its tracks (as links if the disk
+allows it), the same valid and test lists, and a train list with `--augment_copies` more tracks per
+effect: for `rock/one.mp3`, `rock/one.pitch_shift.1.wav` and so on, mono at the track's own sample
+rate, 16 bit. A copy depends only on the seed, the track's name, the effect and the copy's number.
+`augmentation.json` records how each file was made; files that are up to date are not made again.
 
-With `--task tagging` the new one has a `tags.csv` too, in which a copy has the tags of its track.
-Only effects that keep what the tags in use tell are then applied: none that changes the tempo of a
-track that is tagged `tempo:slow`, say.
+With `--task tagging` the new data set has a `tags.csv`, in which a copy has the tags of its track.
+Effects that would make these tags wrong are left out, such as a change of tempo for `tempo:slow`.
 
-What an effect computes is in `effects.py`; here its parameters are drawn and its files written.
+`audio/effects.py` has the effects.
 """
 
-import dataclasses
 import io
+import itertools
 import json
 import posixpath
 import re
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
-from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from audio.effects import EFFECTS, draw_parameters, within_range
 from audio.reading import average_channels, read_audio, remedy
-from hparams import AUGMENT_EFFECTS, HParams
+from hparams import HParams, is_unique, positive
 from support.errors import UserError, run_script
-from support.files import place, source_state, write_atomic, write_text
+from support.files import link_or_copy, lock, source_state, write_atomic, write_text
+from support.flags import Rule, check_rules, read_flags, setting
 from support.parallel import run_jobs
-from tracks.lists import LINE, SPLITS, load_lists, same_file
-from tracks.tags import choose_classes, format_tags, read_tags, split_tag
+from tracks.catalog import Catalog, read_catalog
+from tracks.lists import LINE, SPLITS, Lists, file_key
+from tracks.tags import format_tags, split_tag
 
 RECORD = "augmentation.json"
-
-
 TAGS = "tags.csv"
-
-
-OWN_FILE = re.compile(r"augmentation\.\w+|\d+-\d+\.part")  # those of a kill too
-
-
-# The categories of tags that an effect makes untrue; the others are heard in a copy as before.
-CHANGED = {
+OWN_FILE = re.compile(r"augmentation\.\w+|\d+-\d+\.part")  # .part: left by a killed run
+CHANGED = {  # categories of tags that an effect makes wrong
     "pitch_shift": {"key"},
     "time_stretch": {"tempo"},
     "speed": {"tempo", "key"},
     "percussive": {"instrument", "vocal", "mode", "key"},
 }
+Plan = dict[str, dict[str, Any]]  # for each file: source, the source's state, effect, parameters
 
 
-def choose_effects(hparams):
-    """`hparams` with the effects that keep the tags in use true, where the task is tagging.
+@dataclass
+class Copies:
+    """Settings of the copies."""
 
-    Raises `UserError` where others are asked for.
+    augment_path: str = setting("", "copies", "folder to write (unset: <dataset_path>-augmented)")
+    augment_effects: list[str] = setting([], "copies", f"{', '.join(EFFECTS)} (unset: all)")
+    augment_copies: int = setting(1, "copies", "copies of each track per effect")
+
+    def validate(self) -> None:
+        """Raise `UserError` for settings that cannot work."""
+        check_rules(self, RULES)
+
+    def folder(self, dataset_path: str) -> Path:
+        """Return the folder of the augmented data set."""
+        if self.augment_path:
+            return Path(self.augment_path)
+        source = Path(dataset_path)
+        if source.name in ("", ".."):
+            source = source.resolve()
+        return source.with_name(f"{source.name}-augmented")
+
+
+KNOWN = f"must be among {', '.join(EFFECTS)}"
+RULES = (
+    Rule("augment_effects", lambda s: set(s.augment_effects) <= set(EFFECTS), KNOWN),
+    Rule(
+        "augment_effects", lambda s: is_unique(s.augment_effects), "repeats a name; name each once"
+    ),
+    positive("augment_copies"),
+)
+
+
+def choose_effects(copies: Copies, hparams: HParams) -> Copies:
+    """Return `copies` with its effects filled in: all, or for tagging those that keep tags correct.
+
+    Raises `UserError` if `copies` names an effect that makes tags wrong.
     """
-    if hparams.task != "tagging":
-        return hparams
-    told = {split_tag(tag)[0].lower() for tag in hparams.tags}
-    kept = [effect for effect in AUGMENT_EFFECTS if not told & CHANGED.get(effect, set())]
-    for effect in hparams.augment_effects:
+    categories = {split_tag(tag)[0].lower() for tag in hparams.tags}  # none unless tagging
+    kept = [effect for effect in EFFECTS if not categories & CHANGED.get(effect, set())]
+    for effect in copies.augment_effects:
         if effect not in kept:
-            changed = ", ".join(sorted(told & CHANGED[effect]))
+            changed = ", ".join(sorted(categories & CHANGED[effect]))
             raise UserError(
-                f"--augment_effects {effect}: changes what tags tell of {changed}; leave it out, "
-                "or name the tags to learn by --tags"
+                f"--augment_effects {effect}: makes tags of {changed} wrong; leave it out, or "
+                "pass --tags with the tags to learn"
             )
-    if not hparams.augment_effects and len(kept) < len(AUGMENT_EFFECTS):
-        print(f"Effects that keep the tags true: {', '.join(kept)}")
-    return dataclasses.replace(hparams, augment_effects=hparams.augment_effects or kept)
+    if not copies.augment_effects and len(kept) < len(EFFECTS):
+        print(f"Effects that keep the tags correct: {', '.join(kept)}")
+    return replace(copies, augment_effects=copies.augment_effects or kept)
 
 
-def plan(lists, hparams):
-    """What the new data set consists of: {file name: how it is made}.
+def plan(lists: Lists, copies: Copies, hparams: HParams) -> Plan:
+    """Plan the files of the new data set; `effect` is empty for the original tracks.
 
-    `effect` is empty for the tracks themselves. Raises `UserError` where a copy would have the name
-    of a track.
+    Raises `UserError` if a copy would have the name of another file.
     """
-    files = {}
-    for split in SPLITS:
-        for name in lists[split]:
-            source = Path(hparams.dataset_path, name)
-            origin = {"source": name, **(source_state(source) if source.is_file() else {})}
-            files[name] = {**origin, "effect": "", "parameters": {}}
-    tracks = {same_file(name): name for name in files}
+    files: Plan = {}
+    for name in (name for split in SPLITS for name in lists[split]):
+        source = Path(hparams.dataset_path, name)
+        state = source_state(source) if source.is_file() else {}
+        files[name] = {"source": name, **state, "effect": "", "parameters": {}}
+    taken = {file_key(name): name for name in files}
     for name in lists["train"]:
-        for copy, effect, number in copy_names(name, hparams):
-            if same_file(copy) in tracks:
+        numbers = range(1, copies.augment_copies + 1)
+        for effect, number in itertools.product(copies.augment_effects, numbers):
+            copy = f"{posixpath.splitext(name)[0]}.{effect}.{number}.wav"
+            other = taken.setdefault(file_key(copy), name)
+            if other is not name:
                 raise UserError(
-                    f"{tracks[same_file(copy)]} has the name that a copy of {name} would have: "
-                    "rename it"
+                    f"a copy of {name} would have the name of {other} or of one of its copies: "
+                    f"rename {other}"
                 )
             parameters = draw_parameters(name, effect, number, hparams.seed)
             files[copy] = {**files[name], "effect": effect, "parameters": parameters}
     return files
 
 
-def copy_names(name, hparams):
-    """The copies of a track: (file name, effect, number)."""
-    stem = posixpath.splitext(name)[0]
-    return [
-        (f"{stem}.{effect}.{number}.wav", effect, number)
-        for effect in hparams.augment_effects or AUGMENT_EFFECTS
-        for number in range(1, hparams.augment_copies + 1)
-    ]
-
-
-def make_files(job):
-    """Make files of one track: (folder, {name: how it is made}, hparams) to why not, or nothing."""
-    folder, files, hparams = job
-    source = Path(hparams.dataset_path, next(iter(files.values()))["source"])
+def make_files(job: tuple[Path, Path, Plan]) -> str:
+    """Make the files of one track, job = (source, folder, plan); return what is wrong, or ""."""
+    source, folder, files = job
     if not source.is_file():
-        return f"{source} is missing: put it there or take its line out of the list"
+        return f"{source} is missing: restore it, or remove its line from the list"
     copies = {name: made for name, made in files.items() if made["effect"]}
     for name in files.keys() - copies.keys():
-        place(source, folder / name)
+        link_or_copy(source, folder / name)
     try:
         return make_copies(source, folder, copies) if copies else ""
     except MemoryError:
         return f"{source} does not fit into memory: pass a smaller --num_workers, or cut it"
 
 
-def make_copies(source, folder, copies):
-    """Write copies of one track, {name: how it is made}; returns why not, or nothing."""
+def make_copies(source: Path, folder: Path, copies: Plan) -> str:
+    """Write copies of one track; return what is wrong with it, or ""."""
     try:
         y, rate = read_audio(source)
     except OSError as error:
@@ -139,7 +156,7 @@ def make_copies(source, folder, copies):
         return str(error)
     y = average_channels(y)
     for name, made in copies.items():
-        with np.errstate(over="ignore", invalid="ignore"):  # told below
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below
             changed = EFFECTS[made["effect"]].apply(y, rate, **made["parameters"])
         if not np.isfinite(changed).all():
             return f"{source} holds values too large for a spectrum: {remedy(source)}"
@@ -147,24 +164,24 @@ def make_copies(source, folder, copies):
     return ""
 
 
-def write_audio(path, y, rate):
-    """Write a waveform as WAV, mono, 16 bit; quieter where it would clip."""
-    data = io.BytesIO()  # libsndfile hides the reason where it cannot write to a file
+def write_audio(path: Path, y: NDArray[np.float32], rate: int) -> None:
+    """Write a waveform (samples,) as WAV, mono, 16 bit, scaled down if it would clip."""
+    data = io.BytesIO()  # in memory: libsndfile does not say why it cannot write a file
     soundfile.write(data, within_range(y), rate, "PCM_16", format="WAV")
     write_atomic(path, lambda file: file.write(data.getbuffer()))
 
 
-def check_folder(folder, hparams):
-    """Raise `UserError` where a new data set cannot be written to a folder."""
+def check_folder(folder: Path, hparams: HParams) -> None:
+    """Raise `UserError` if a new data set cannot be written to a folder."""
     source, target = Path(hparams.dataset_path).resolve(), folder.resolve()
     if source == target or source in target.parents or target in source.parents:
         raise UserError(
-            f"--augment_path {folder}: must be apart from the data set {hparams.dataset_path}, "
-            "of which nothing is changed"
+            f"--augment_path {folder}: must be separate from the data set {hparams.dataset_path}, "
+            "which is never changed"
         )
     if (source / RECORD).is_file():
         raise UserError(
-            f"{hparams.dataset_path} is an augmented data set: pass the --dataset_path it is of"
+            f"{hparams.dataset_path} is an augmented data set: pass the original --dataset_path"
         )
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--augment_path {folder}: is a file; name a folder")
@@ -173,62 +190,55 @@ def check_folder(folder, hparams):
     others = [path.name for path in folder.iterdir() if not OWN_FILE.fullmatch(path.name)]
     if others:
         raise UserError(
-            f"--augment_path {folder}: holds {others[0]} and is no augmented data set; "
+            f"--augment_path {folder}: holds {others[0]} and is not an augmented data set; "
             "name a new folder"
         )
 
 
-def read_record(folder, hparams):
-    """What the files of a folder were made of, {name: how it is made}; empty where there is none.
+def read_record(folder: Path, hparams: HParams) -> Plan:
+    """Return how the files in a folder were made; empty if there is no record.
 
-    Raises `UserError` where the record is damaged, or that of another data set.
+    Raises `UserError` if the record is damaged, or belongs to another data set.
     """
     path = folder / RECORD
     if not path.is_file():
         return {}
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        of, files = record["dataset"], dict(record["files"])
-        if not all(map(LINE.fullmatch, files)):  # a file that it names may be removed
+        original, files = record["dataset"], dict(record["files"])
+        if not all(map(LINE.fullmatch, files)):  # these files can be removed: none may be outside
             raise ValueError
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged: delete {folder} and augment again") from error
-    if of != hparams.data_name():
+    if original != hparams.data_name():
         raise UserError(
-            f"--augment_path {folder}: holds copies of the data set {of}; name another folder"
+            f"--augment_path {folder}: holds copies of the data set {original}; name another folder"
         )
     return files
 
 
-def clear(folder, old, files):
-    """Remove what the record `old` names and `files` do not, or not as it was made.
+def clear(folder: Path, old: Plan, files: Plan) -> None:
+    """Remove lists, files whose plan differs from the record `old`, and leftovers of killed runs.
 
-    The lists go first: as long as they are missing, nobody takes the data set for whole.
+    Without its lists, an unfinished data set cannot be used by mistake.
     """
-    for name in (TAGS, *(f"{split}_list.txt" for split in SPLITS)):
-        remove(folder / name)
-    for name, made in old.items():
-        if files.get(name) != made:
-            remove(folder / name)
-    for partial in folder.rglob("*.part"):  # of a run that was killed
+    stale = [name for name, made in old.items() if files.get(name) != made]
+    for name in (TAGS, *(f"{split}_list.txt" for split in SPLITS), *stale):
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{folder / name} cannot be replaced ({error.strerror}): move it away, or pass "
+                "another --augment_path"
+            ) from error
+    for partial in folder.rglob("*.part"):
         if OWN_FILE.fullmatch(partial.name):
             partial.unlink(missing_ok=True)
 
 
-def remove(path):
-    """Remove a file, if it is there. Raises `UserError` where that cannot be, of a folder, say."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be replaced ({error.strerror}): move it away, or name another folder "
-            "by --augment_path"
-        ) from error
-
-
-def make_missing(folder, files, hparams):
-    """Make the planned files that are missing; returns what is broken, a line each."""
-    missing = {}
+def make_missing(folder: Path, files: Plan, hparams: HParams) -> list[str]:
+    """Make the planned files that are missing; return an error for each track that is broken."""
+    missing: dict[str, Plan] = {}
     for name, made in files.items():
         if not (folder / name).is_file():
             missing.setdefault(made["source"], {})[name] = made
@@ -236,78 +246,77 @@ def make_missing(folder, files, hparams):
     links = sum(map(len, missing.values())) - copies
     print(f"{copies} copies to make, {links} tracks to link: {folder}")
     began = time.monotonic()
-    jobs = [(folder, part, hparams) for part in missing.values()]
-    broken = [line for line in run_jobs(make_files, jobs, hparams.num_workers, "Augment") if line]
-    print(f"{len(jobs) - len(broken)} tracks done in {time.monotonic() - began:.1f} s")
-    return broken
+    jobs = [(Path(hparams.dataset_path, source), folder, part) for source, part in missing.items()]
+    faults = [line for line in run_jobs(make_files, jobs, hparams.num_workers, "Augment") if line]
+    print(f"{len(jobs) - len(faults)} tracks done in {time.monotonic() - began:.1f} s")
+    return faults
 
 
-def list_texts(folder, lists, files, hparams):
-    """The lists of the new data set by path: the old ones, and in train the copies there are.
-
-    Of tagging also the tags of all the tracks that these name, those of a copy its source's.
-    """
+def list_texts(folder: Path, files: Plan, catalog: Catalog) -> dict[Path, str]:
+    """Return the lists of the new data set, and for tagging its tags, as texts by path."""
     copies = [name for name, made in files.items() if made["effect"] and (folder / name).is_file()]
-    named = {**lists, "train": lists["train"] + copies}
+    lists = {**catalog.lists, "train": catalog.lists["train"] + copies}
     texts = {
-        folder / f"{split}_list.txt": "".join(f"{name}\n" for name in named[split])
-        for split in SPLITS
+        folder / f"{split}_list.txt": "".join(f"{name}\n" for name in names)
+        for split, names in lists.items()
     }
-    if hparams.task == "tagging":
-        tracks, used = read_tags(hparams).tracks, set(hparams.tags)
-        sources = {name: files[name]["source"] for names in named.values() for name in names}
-        tags = {name: sorted(used & tracks.get(of, set())) for name, of in sources.items()}
+    if catalog.hparams.tags:
+        used = set(catalog.hparams.tags)
+        sources = {name: files[name]["source"] for names in lists.values() for name in names}
+        tags = {n: sorted(used & catalog.tags.get(source, set())) for n, source in sources.items()}
         texts[folder / TAGS] = format_tags(tags)
     return texts
 
 
-def is_done(folder, texts, old, files):
-    """Whether all that is planned is there, as it is planned, and the lists name it."""
+def is_done(folder: Path, texts: Mapping[Path, str], old: Plan, files: Plan) -> bool:
+    """Whether the folder has exactly the planned files, and lists with these texts."""
     return (
         old == files
-        and (folder / TAGS).exists() == (folder / TAGS in texts)  # those of another task are stale
+        and (folder / TAGS).exists() == (folder / TAGS in texts)  # another task's tags are stale
         and all((folder / name).is_file() for name in files)
-        and all(
-            path.is_file() and path.read_bytes() == text.encode() for path, text in texts.items()
-        )
+        and all(path.is_file() and path.read_bytes() == texts[path].encode() for path in texts)
     )
 
 
-def augment(folder, lists, hparams):
-    """Bring the data set in a folder up to date; returns what is broken, a line each."""
-    old, files = read_record(folder, hparams), plan(lists, hparams)
-    if is_done(folder, list_texts(folder, lists, files, hparams), old, files):
+def augment(folder: Path, catalog: Catalog, copies: Copies) -> list[str]:
+    """Bring the augmented data set up to date; return an error for each track that is broken."""
+    hparams = catalog.hparams
+    old, files = read_record(folder, hparams), plan(catalog.lists, copies, hparams)
+    if is_done(folder, list_texts(folder, files, catalog), old, files):
         print(f"nothing to augment: all copies are at {folder}")
         return []
     clear(folder, old, files)
-    # Before the first file: each that is there is then of this plan, and whole
+    # written before the first file, so that the record covers every file that exists
     record = {"dataset": hparams.data_name(), "files": files}
     write_text(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False))
-    broken = make_missing(folder, files, hparams)
-    for path, text in list_texts(folder, lists, files, hparams).items():
+    faults = make_missing(folder, files, hparams)
+    for path, text in list_texts(folder, files, catalog).items():
         write_text(path, text)
         print(f"{path}: {len(text.splitlines())} lines")
-    return broken
+    return faults
 
 
-def main(argv=None):
-    """Make the augmented data set; the status is 1 where a track is broken."""
-    unread = ("feature", "model", "training", "augmentation", "comparison")
-    hparams = HParams().parse_argument(argv, unread)
+def parse(argv: Sequence[str] | None) -> tuple[HParams, Copies]:
+    """Read the flags."""
+    groups = ("data", "task", "seed", "copies")
+    hparams, copies = read_flags(argv, HParams(), Copies(), groups=groups)
+    return hparams, copies
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the augmented data set; return 1 if a track is broken."""
+    hparams, copies = parse(argv)
     print("Augmenting")
-    hparams = choose_effects(choose_classes(hparams))
-    folder = hparams.augment_folder()
+    catalog, folder = read_catalog(hparams), copies.folder(hparams.dataset_path)
+    copies = choose_effects(copies, catalog.hparams)
     check_folder(folder, hparams)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / "augmentation.lock", timeout=0):
-            broken = augment(folder, load_lists(hparams), hparams)
-    except Timeout as error:
-        raise UserError(f"another run is writing to {folder}: wait for its end") from error
-    for reason in broken:
-        print(f"broken: {reason}", file=sys.stderr)
-    if broken and not hparams.skip_broken:
-        print("the same command makes what is left, once that is put right", file=sys.stderr)
+    busy = f"another command is writing to {folder}: wait until it ends"
+    with lock(folder / "augmentation.lock", busy):
+        faults = augment(folder, catalog, copies)
+    for fault in faults:
+        print(f"broken: {fault}", file=sys.stderr)
+    if faults and not hparams.skip_broken:
+        print("repair these tracks, then run the same command: it makes the rest", file=sys.stderr)
         return 1
     return 0
 

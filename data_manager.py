@@ -1,169 +1,181 @@
-"""Features to batches: labels, normalization, `GTZANDataset` and its loaders.
+"""Features to batches: normalization, `GTZANDataset` and its loaders.
 
-A split that fits into `cache_gb` is read once, into one tensor, on the GPU where there is one; of a
-larger one each batch is read from its files. Either way a batch is gathered by index.
+    train_loader, valid_loader, test_loader = get_dataloader(hparams)
 
-The manifest says how much of each track is real: a chunk counts, in training and in scores, when at
-least half of it is, or when it is the first of a shorter track. Order is that of the lists.
+A split that fits into `cache_gb` is loaded into one tensor, on the GPU if there is one. Larger
+splits stay on disk, and each batch is read from their files.
 """
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hparams import in_group
+from hparams import HParams, in_group
 from support.errors import UserError
 from support.parallel import run_jobs
-from tracks.catalog import (
-    damaged,
-    digest,
-    fit_normalizer,
-    labels,
-    list_splits,
-    list_tracks,
-    open_chunks,
-    owners,
-    read_chunks,
-    summarize,
-)
-from tracks.tags import choose_classes
+from tracks import catalog as data_set
+from tracks.catalog import Catalog, Track, read_catalog
+from tracks.catalog import get_label as get_label
+from tracks.lists import SPLITS
 from training.batch_augment import Augmenter
 
-EVALUATED = 2  # training batches in one, on a GPU: no gradients are kept
+GPU_EVALUATION = 2  # training batches per evaluation batch on a GPU: no gradients are kept
+Loaders = tuple[DataLoader[Any], DataLoader[Any], DataLoader[Any]]
 
 
+@dataclass(eq=False, repr=False)
 class GTZANDataset(Dataset):
-    """Chunks and their labels: x (chunks, frames, bins), y (chunks,) or, of tags, (chunks, tags).
+    """Chunks and labels of a split; an index is a list of numbers, a whole batch.
 
-    An index is a list of numbers, a whole batch (or one number, but for augmented chunks); x is a
-    tensor or `StoredChunks`. `tracks` (chunks,) tells which of `names` each chunk was cut from,
-    `normalization` the mean and standard deviation that x was normalized by, `digest` differs where
-    the tracks or their features do, and `summary` is that of `summarize`.
+    >>> data = GTZANDataset(torch.zeros(3, 128, 64), torch.tensor([0, 1, 1]))
+    >>> data[[0, 2]][0].shape
+    torch.Size([2, 128, 64])
     """
 
-    augmenter = None  # of the training split, where the settings ask for one
+    x: Any  # Tensor or StoredChunks (chunks, frames, bins)
+    y: Tensor  # (chunks,), or for tagging (chunks, tags)
+    tracks: NDArray[np.int64] | None = None  # (chunks,): the index of each chunk's track in names
+    names: Sequence[str] = ()
+    normalization: tuple[float, float] = (0.0, 1.0)  # mean and deviation that x was normalized with
+    digest: str = ""  # identifies tracks and features exactly
+    summary: dict[str, Any] | None = None  # identifies them on other machines too
+    augmenter: Augmenter | None = None  # for the train split, if augmentation is on
 
-    def __init__(
-        self, x, y, tracks=None, names=(), normalization=(0.0, 1.0), digest="", summary=None
-    ):
-        self.x = x
-        self.y = y
-        self.tracks = tracks
-        self.names = list(names)
-        self.normalization = normalization
-        self.digest = digest
-        self.summary = summary
-
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> tuple[Tensor, Tensor]:
         if self.augmenter is None:
             return self.x[index], self.y[index]
         x = cut_rows(self.x, self.augmenter.drawn["first_row"][index])
         return self.augmenter(x, self.y[index], index)
 
-    def __len__(self):
-        return self.x.shape[0]
+    def __len__(self) -> int:
+        return int(self.x.shape[0])
 
-    def begin_epoch(self, epoch):
-        """Draw the augmentation of an epoch, the same whenever it is asked for again."""
+    def begin_epoch(self, epoch: int) -> None:
+        """Draw the augmentation of an epoch, the same each time."""
         if self.augmenter is not None:
             self.augmenter.begin_epoch(epoch, self.y.device)
 
 
 class StoredChunks:
-    """Normalized chunks (chunks, frames, bins) of tracks that are read when asked for.
+    """Normalized chunks (chunks, frames, bins) that are read from their files for each batch.
 
-    Indexed as an array is. No file stays open and nothing is kept; of a file that is not as it was
-    extracted, wrong sizes and values that are no numbers are noticed.
+    Raises `UserError` when a damaged file is read.
     """
 
-    def __init__(self, tracks, normalization, hparams):
-        self.files = tracks
+    def __init__(
+        self, tracks: Sequence[Track], normalization: tuple[float, float], hparams: HParams
+    ) -> None:
+        self.tracks = tracks
         self.mean, self.std = normalization
         self.hparams = hparams
-        self.owner = owners(tracks)
+        self.track_of = data_set.chunk_tracks(tracks)
         self.first = np.cumsum([0, *(track.chunks for track in tracks)])
-        self.shape = (len(self.owner), hparams.chunk_length, hparams.num_bins)
+        self.shape = (len(self.track_of), hparams.chunk_length, hparams.num_bins)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Tensor:
         index = torch.as_tensor(np.arange(self.shape[0])[index])
         chunks = self.cut_rows(torch.atleast_1d(index) * self.shape[1])
         return chunks.reshape(*index.shape, *self.shape[1:])
 
-    def cut_rows(self, first):
-        """Chunks that begin at those rows (batch,) of all, none across two tracks."""
-        first, rows = first.numpy(), self.shape[1]
-        chunks = np.empty((len(first), *self.shape[1:]), dtype=np.float32)
-        owners = self.owner[first // rows]
-        for owner in np.unique(owners):
-            stored = open_chunks(self.files[owner], self.hparams, mmap_mode="r")
-            stored = stored.reshape(-1, self.shape[2])
-            for place in np.flatnonzero(owners == owner):
-                start = first[place] - self.first[owner] * rows
+    def cut_rows(self, first: Tensor) -> Tensor:
+        """Return the chunks that begin at rows (batch,) of all tracks' rows, each in one track."""
+        starts, rows = first.numpy(), self.shape[1]
+        chunks = np.empty((len(starts), *self.shape[1:]), dtype=np.float32)
+        batch_tracks = self.track_of[starts // rows]
+        for number in np.unique(batch_tracks):
+            stored = data_set.open_chunks(self.tracks[number], self.hparams, mmap_mode="r")
+            stored = stored.reshape(-1, self.shape[2])  # (rows of the track, bins)
+            for place in np.flatnonzero(batch_tracks == number):
+                start = starts[place] - self.first[number] * rows
                 chunks[place] = stored[start : start + rows]
-            if not np.isfinite(chunks[owners == owner]).all():
-                raise damaged(self.files[owner], "it holds values that are no numbers")
+            if not np.isfinite(chunks[batch_tracks == number]).all():
+                reason = "it holds values that are not numbers"
+                raise data_set.damaged(self.tracks[number], reason, self.hparams)
         chunks -= self.mean
         chunks /= self.std
         return torch.from_numpy(chunks)
 
 
-def cut_rows(x, first):
-    """Chunks of x (chunks, rows, bins) that begin at those rows (batch,) of all: of any of them."""
+def cut_rows(x: Any, first: Tensor) -> Tensor:
+    """Return the chunks of x (chunks, rows, bins) that begin at rows (batch,) of all rows."""
     if isinstance(x, StoredChunks):
         return x.cut_rows(first)
     chunks, rows, bins = x.shape
+    # (chunks, rows, bins) -> (chunks * rows - rows + 1, rows, bins): a window from each row, a view
     windows = x.as_strided(((chunks - 1) * rows + 1, rows, bins), (bins, bins, 1))
     return windows[first]
 
 
-class Batches:
-    """Batches of chunk indices, in order or shuffled anew each epoch by a generator of its own.
+class Batches(Sampler):
+    """Batches of chunk indices, in order, or with a seed shuffled every epoch.
 
-    The indices are on `device`, the CPU unless that is changed: the same ones on any.
-    A lone last chunk joins the batch before it: one chunk alone has no variance, and a batch
-    normalization over it would fail.
+    A final batch of one chunk is merged into the previous batch: batch normalization fails on one
+    chunk, which has no variance.
     """
 
-    def __init__(self, count, batch_size, seed=None):
+    def __init__(self, count: int, batch_size: int, seed: int | None = None) -> None:
         self.count = count
         self.batch_size = batch_size
         self.generator = None if seed is None else torch.Generator().manual_seed(seed)
-        self.device = torch.device("cpu")
+        self.device = torch.device("cpu")  # of the indices
 
-    def __len__(self):
+    def __len__(self) -> int:
         whole, rest = divmod(self.count, self.batch_size)
-        lone = rest == 1 and whole > 0
-        return whole + (rest > 0 and not lone)
+        merged = rest == 1 and whole > 0
+        return whole + (rest > 0 and not merged)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Tensor]:
         order = torch.arange(self.count)
         if self.generator is not None:
             order = torch.randperm(self.count, generator=self.generator)
-        order = order.to(self.device)  # once an epoch: a copy for each batch would wait for it
-        for batch in range(len(self)):
-            start = batch * self.batch_size
-            last = batch == len(self) - 1
-            yield order[start : None if last else start + self.batch_size]
+        order = order.to(self.device)  # once per epoch: training would wait for a copy per batch
+        edges = [batch * self.batch_size for batch in range(1, len(self))]
+        yield from order.tensor_split(edges)
 
 
-def load_dataset(set_name, hparams):
-    """The chunks of a split, not normalized, as taught: x (chunks, frames, bins), y as `labels`."""
-    if not hparams.classes:
-        hparams = choose_classes(hparams)
-    tracks = list_tracks(set_name, hparams)
-    return load_chunks(tracks, (0.0, 1.0), hparams), labels(tracks)
+def load_dataset(set_name: str, hparams: HParams) -> tuple[NDArray[np.float32], NDArray]:
+    """Return the chunks of a split, not normalized, and their labels.
+
+    Parameters
+    ----------
+    set_name, hparams : str, HParams
+        "train", "valid" or "test", and the settings that the features were extracted with.
+
+    Returns
+    -------
+    x : float32 (chunks, frames, bins)
+    y : int64 (chunks,), or for tagging float32 (chunks, tags)
+
+    Raises
+    ------
+    UserError
+        If `set_name` is not a split, or if features are missing, out of date or damaged.
+    """
+    if set_name not in SPLITS:
+        raise UserError(f"{set_name!r} is not a split: it must be one of {', '.join(SPLITS)}")
+    catalog = read_catalog(hparams)
+    tracks = catalog.splits[set_name]
+    return load_chunks(tracks, (0.0, 1.0), catalog.hparams), data_set.chunk_labels(tracks)
 
 
-def load_chunks(tracks, normalization, hparams):
-    """The chunks of tracks in one array, normalized: float32 (chunks, frames, bins)."""
+def load_chunks(
+    tracks: Sequence[Track], normalization: tuple[float, float], hparams: HParams
+) -> NDArray[np.float32]:
+    """Return the chunks of tracks in one array, normalized: (chunks, frames, bins)."""
     mean, std = normalization
     count = sum(track.chunks for track in tracks)
     x = np.empty((count, hparams.chunk_length, hparams.num_bins), dtype=np.float32)
     parts = np.split(x, np.cumsum([track.chunks for track in tracks[:-1]]))
 
-    def fill(job):
+    def fill(job: tuple[NDArray, Track]) -> None:
         part, track = job
-        np.subtract(read_chunks(track, hparams), mean, out=part)
+        np.subtract(data_set.read_chunks(track, hparams), mean, out=part)
         part /= std
 
     for _ in run_jobs(fill, list(zip(parts, tracks)), hparams.num_workers, "Load"):
@@ -171,66 +183,70 @@ def load_chunks(tracks, normalization, hparams):
     return x
 
 
-def get_dataloader(hparams):
-    """Loaders of the train, valid and test split, normalized by the train split alone.
+def get_dataloader(hparams: HParams, catalog: Catalog | None = None) -> Loaders:
+    """Return loaders of the train, valid and test split, normalized by the train split alone.
 
-    A batch is x float32 (batch, frames, bins), y int64 (batch,), or of tags float32 (batch, tags).
-    Train batches are shuffled by `hparams.seed`; the order of the others is that of the lists.
+    Parameters
+    ----------
+    hparams : HParams
+        The settings that the features were extracted with.
+    catalog : Catalog, optional
+        The data set, if it has been read already.
+
+    Returns
+    -------
+    train_loader, valid_loader, test_loader : DataLoader
+        Batches of x float32 (batch, frames, bins) and y int64 (batch,), or for tagging float32
+        (batch, tags). Train batches are shuffled with `hparams.seed`; others are in list order.
+
+    Raises
+    ------
+    UserError
+        If features are missing or out of date, if two splits share a recording, or if the train
+        split has only one genre.
     """
-    if not hparams.classes:
-        hparams = choose_classes(hparams)
-    splits = list_splits(hparams)
-    normalization = fit_normalizer(splits["train"])
-    seeds = {"train": hparams.seed}
-    return tuple(
-        make_loader(tracks, normalization, seeds.get(set_name), hparams)
-        for set_name, tracks in splits.items()
+    catalog = catalog or read_catalog(hparams)
+    catalog.check_for_training()
+    train, valid, test = catalog.splits.values()
+    normalization = data_set.fit_normalizer(train)
+    return (
+        make_loader(train, normalization, hparams.seed, catalog.hparams),
+        make_loader(valid, normalization, None, catalog.hparams),
+        make_loader(test, normalization, None, catalog.hparams),
     )
 
 
-def make_loader(tracks, normalization, seed, hparams):
-    """The loader of a split's `Track`s, shuffled where a seed is given."""
+def make_loader(
+    tracks: Sequence[Track], normalization: tuple[float, float], seed: int | None, hparams: HParams
+) -> DataLoader[Any]:
+    """Return the loader of a split, shuffled and augmented if it has a seed."""
     size = sum(track.chunks for track in tracks) * hparams.chunk_length * hparams.num_bins * 4
+    x: Tensor | StoredChunks = StoredChunks(tracks, normalization, hparams)
     if size <= hparams.cache_gb * 1e9:
         x = torch.from_numpy(load_chunks(tracks, normalization, hparams))
-    else:
-        x = StoredChunks(tracks, normalization, hparams)
-    dataset = GTZANDataset(
-        x,
-        torch.from_numpy(labels(tracks)),
-        owners(tracks),
-        [track.name for track in tracks],
-        normalization,
-        digest=digest(tracks),
-        summary=summarize(tracks),
-    )
-    if seed is not None and augments(hparams):
-        dataset.augmenter = Augmenter(hparams, dataset.tracks, normalization)
+    y, track_of = torch.from_numpy(data_set.chunk_labels(tracks)), data_set.chunk_tracks(tracks)
+    names = [track.name for track in tracks]
+    identity = data_set.digest(tracks), data_set.summarize(tracks)
+    dataset = GTZANDataset(x, y, track_of, names, normalization, *identity)
+    augments = any(getattr(hparams, f.name) for f in in_group("augmentation"))
+    if seed is not None and augments:
+        dataset.augmenter = Augmenter(hparams, track_of, normalization)
     return DataLoader(dataset, None, sampler=Batches(len(dataset), hparams.batch_size, seed))
 
 
-def augments(hparams):
-    """Whether any augmentation is on."""
-    return any(getattr(hparams, f.name) for f in in_group("augmentation"))
-
-
-def keep_on(device, loader):
-    """Move a loader's chunks to a device, if they are in memory: batches then come from there.
-
-    Evaluation takes larger batches on a GPU; on a CPU they are slower: they leave its cache.
-    Raises `UserError` where the chunks do not fit. Batches read from disk are copied one by one.
-    """
-    data = loader.dataset
-    if device.type != "cpu" and loader.sampler.generator is None:
-        loader.sampler.batch_size *= EVALUATED
-    if not isinstance(data.x, torch.Tensor):
+def keep_on(device: torch.device, loader: DataLoader[Any]) -> None:
+    """Move a loader's chunks to a device if they are in memory. Raises `UserError` if too large."""
+    data, batches = loader.dataset, loader.sampler
+    assert isinstance(data, GTZANDataset) and isinstance(batches, Batches)
+    if device.type != "cpu" and batches.generator is None:  # on a CPU larger batches are slower
+        batches.batch_size *= GPU_EVALUATION
+    if not isinstance(data.x, Tensor):
         return
     try:
         data.x, data.y = data.x.to(device), data.y.to(device)
     except torch.OutOfMemoryError as error:
-        gigabytes = data.x.nbytes / 1e9
         raise UserError(
-            f"a split of {gigabytes:.1f} GB does not fit into the memory of {device}: "
-            "pass a smaller --cache_gb, and batches are read from disk"
+            f"a split of {data.x.nbytes / 1e9:.1f} GB does not fit into the memory of {device}: "
+            "pass a smaller --cache_gb, so that batches are read from disk"
         ) from error
-    loader.sampler.device = device
+    batches.device = device

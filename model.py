@@ -1,33 +1,72 @@
-"""The models. Edit this file: a class added here is chosen with `--model NAME`.
+"""The models. Edit this file: `--model NAME` chooses any class that you add here.
 
-A model takes the settings in its constructor and a batch (batch, frames, bins) in `forward`, which
-returns logits (batch, classes), never softmaxed. `embed` returns what the last layer sees. It reads
-`hparams.num_bins` (bins), `hparams.chunk_length` (frames) and `hparams.classes` (genres or tags).
+The constructor of a model takes the settings. `forward` takes a batch (batch, frames, bins) and
+returns logits (batch, classes), without softmax. `embed`, which only retrieve.py needs, returns the
+input of the last layer. A model that cannot take some features raises `WrongInput`.
 """
 
 import difflib
 import itertools
+from typing import Protocol
 
 import torch
 import torch.nn as nn
+from torch import Tensor
+
+
+class Settings(Protocol):
+    """The settings that models read, part of `HParams`."""
+
+    model: str
+    feature: str
+    chunk_length: int  # frames in a chunk; samples for waveforms
+
+    @property
+    def num_bins(self) -> int:
+        """Values per frame; 1 for waveforms."""
+
+    @property
+    def classes(self) -> list[str]:
+        """Genres or tags: one output each."""
 
 
 class WrongInput(ValueError):
-    """Features that a model cannot take; the message says which it takes, and the flag to pass."""
+    """Features that a model cannot take. The message says what it takes and which flag to pass."""
 
 
 class ChunkTooShort(WrongInput):
-    """A chunk that leaves a model's layers nothing; the message says the shortest it takes."""
+    """A chunk that is too short for the layers of a model. The message gives the minimum."""
 
 
 class UnknownModel(ValueError):
-    """A name that no class of this file has; the message says those there are."""
+    """A name that no class in this file has. The message lists the classes."""
 
 
-def build_model(hparams):
-    """The model that `hparams.model` names. Raises `UnknownModel` where no class here has the name.
+def build_model(hparams: Settings) -> nn.Module:
+    """Build the model that `hparams.model` names; torch's global seed sets its initial weights.
 
-    The parameters depend on torch's global seed.
+    Parameters
+    ----------
+    hparams : HParams
+        Settings, with `genres` (or `tags`) filled in.
+
+    Returns
+    -------
+    nn.Module
+
+    Raises
+    ------
+    UnknownModel
+        If no class in this file has the name.
+    WrongInput
+        If the model cannot take these features, or chunks this short.
+
+    Examples
+    --------
+    >>> from hparams import HParams
+    >>> model = build_model(HParams(genres=["jazz", "pop"], model="Compact1D"))
+    >>> model(torch.zeros(4, 128, 128)).shape  # (batch, frames, bins) -> (batch, classes)
+    torch.Size([4, 2])
     """
     models = {name: value for name, value in globals().items() if is_model(value)}
     if hparams.model not in models:
@@ -37,26 +76,22 @@ def build_model(hparams):
     return models[hparams.model](hparams)
 
 
-def is_model(value):
-    """Whether it is a model class of this file."""
+def is_model(value: object) -> bool:
+    """Whether a value is a model class defined in this file."""
     return isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == __name__
-
-
-def to_probabilities(logits, task):
-    """Logits (chunks, classes), a tensor, as probabilities: of one of all genres, of each tag."""
-    return logits.sigmoid() if task == "tagging" else logits.softmax(1)
 
 
 class Baseline(nn.Module):
     """The tutorial's 1-D CNN (slides "net.py"): convolutions over time, mel bands as channels.
 
-    Takes (batch, 1024, 128) as taught, with pools of 8, 8 and 4: 62,408 parameters for 8 genres.
-    Chunks of 115 to 510 frames have pools of 4, 4 and 2 instead. The shortest chunk is 115 frames.
+    As taught, with 1024 frames, 128 bins and pools of 8, 8 and 4, it has 62,408 parameters for 8
+    genres. Chunks of 115 to 510 frames get pools of 4, 4 and 2 instead.
     """
 
-    def __init__(self, hparams):
+    def __init__(self, hparams: Settings) -> None:
         super().__init__()
         check_size("Baseline", hparams, frames=115)
+        # pools as taught would leave no frame of a shorter chunk
         pools = (8, 8, 4) if hparams.chunk_length >= 511 else (4, 4, 2)
         frames = hparams.chunk_length
         for kernel, pool in zip((8, 8, 4), pools):
@@ -69,30 +104,30 @@ class Baseline(nn.Module):
         )
         self.apply(init_weights)
 
-    def embed(self, x):
-        """The layer before the head: (batch, frames, bins) to (batch, 64)."""
+    def embed(self, x: Tensor) -> Tensor:
+        """The input of the last layer: (batch, frames, bins) to (batch, 64)."""
         x = x.transpose(1, 2)  # (batch, bins, frames)
         x = self.conv0(x)  # (batch, 32, 127) for 1024 frames
         x = self.conv1(x)  # (batch, 32, 15)
         x = self.conv2(x)  # (batch, 64, 3)
         return self.linear[:-1](x.flatten(1))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.linear[-1](self.embed(x))
 
 
 class FCN4(nn.Module):
-    """FCN-4 (Choi, Fazekas and Sandler, 2016): convolutions of 3 x 3 over bins and frames.
+    """FCN-4 (Choi, Fazekas and Sandler, 2016): 3 x 3 convolutions over bins and frames.
 
-    Takes (batch, 1366, 96) in the paper, 29.1 s of a log-mel in dB at 12 kHz. 17,365,938 parameters
-    for 50 classes. Its last pool spans what the others leave, (4, 8) of the paper's input, so that
-    other sizes work: 160 frames and 24 bins or more.
+    The paper's input has 1366 frames and 96 bins: 29.1 s of a log-mel in dB at 12 kHz. The network
+    has 17,365,938 parameters for 50 classes. The last pool covers everything that the others leave,
+    (4, 8) for the paper's input, so other sizes work too.
     """
 
-    def __init__(self, hparams):
+    def __init__(self, hparams: Settings) -> None:
         super().__init__()
         check_size("FCN4", hparams, frames=160, bins=24)
-        rest = (hparams.num_bins // 24, hparams.chunk_length // 160)
+        rest = (hparams.num_bins // 24, hparams.chunk_length // 160)  # after the other pools
         self.conv0 = conv_block_2d(1, 128, (2, 4))
         self.conv1 = conv_block_2d(128, 384, (4, 5))
         self.conv2 = conv_block_2d(384, 768, (3, 8))
@@ -101,8 +136,8 @@ class FCN4(nn.Module):
         self.linear = nn.Linear(2048, len(hparams.classes))
         self.apply(init_weights)
 
-    def embed(self, x):
-        """The layer before the head: (batch, frames, bins) to (batch, 2048)."""
+    def embed(self, x: Tensor) -> Tensor:
+        """The input of the last layer: (batch, frames, bins) to (batch, 2048)."""
         x = x.transpose(1, 2).unsqueeze(1)  # (batch, 1, bins, frames)
         x = self.dropout(self.conv0(x))  # (batch, 128, 48, 341) for 1366 frames of 96 bins
         x = self.dropout(self.conv1(x))  # (batch, 384, 12, 68)
@@ -110,21 +145,23 @@ class FCN4(nn.Module):
         x = self.dropout(self.conv3(x))  # (batch, 2048, 1, 1)
         return x.flatten(1)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.linear(self.embed(x))
 
 
 class SampleCNN(nn.Module):
     """SampleCNN, the 3^9 model (Lee, Park, Kim and Nam, 2017): filters of 3 samples each.
 
-    Takes waveforms (batch, 59049, 1), 2.68 s at 22,050 Hz. 1,869,874 parameters for 50 classes. Of
-    a longer chunk the maximum over what is left at the end counts. The shortest is 59,049 samples.
+    The paper's input has 59,049 samples: 2.68 s at 22,050 Hz. The network has 1,869,874 parameters
+    for 50 classes. Longer chunks leave several values at the end; their maximum is classified.
     """
 
-    def __init__(self, hparams):
+    def __init__(self, hparams: Settings) -> None:
         super().__init__()
         if hparams.feature != "waveform":
-            raise WrongInput(f"SampleCNN takes no {hparams.feature}: pass --feature waveform")
+            raise WrongInput(
+                f"SampleCNN takes waveforms, not {hparams.feature}: pass --feature waveform"
+            )
         check_size("SampleCNN", hparams, frames=3**10)
         self.conv = nn.Sequential(
             conv_block(1, 128, 3, stride=3),  # (batch, 128, 19683) for 59049 samples
@@ -143,24 +180,24 @@ class SampleCNN(nn.Module):
         self.linear = nn.Linear(512, len(hparams.classes))
         self.apply(init_weights)
 
-    def embed(self, x):
-        """The layer before the head: (batch, samples, 1) to (batch, 512)."""
+    def embed(self, x: Tensor) -> Tensor:
+        """The input of the last layer: (batch, samples, 1) to (batch, 512)."""
         x = self.conv(x.transpose(1, 2))  # (batch, 512, 1) for 59049 samples
         return self.dropout(x.amax(2))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.linear(self.embed(x))
 
 
 class Compact1D(nn.Module):
-    """A 1-D CNN for some hundred tracks: convolutions over time, bins as channels.
+    """A 1-D CNN for a few hundred tracks: convolutions over time, bins as channels.
 
-    Takes (batch, frames, bins) of 16 frames or more: 325,960 parameters for 128 bins, 8 genres.
-    Each bin is normalized by its own mean and deviation, and both the mean and the maximum over
-    time are classified, so that a chunk of any length gives 512 values. This project's own.
+    Designed for this project. It has 325,960 parameters for 128 bins and 8 genres. Each bin is
+    normalized by its own mean and deviation. The mean and the maximum over time are classified, so
+    a chunk of any length gives 512 values.
     """
 
-    def __init__(self, hparams):
+    def __init__(self, hparams: Settings) -> None:
         super().__init__()
         check_size("Compact1D", hparams, frames=16)
         self.normalize = nn.BatchNorm1d(hparams.num_bins)
@@ -172,25 +209,25 @@ class Compact1D(nn.Module):
         self.linear = nn.Linear(512, len(hparams.classes))
         self.apply(init_weights)
 
-    def embed(self, x):
-        """The layer before the head: (batch, frames, bins) to (batch, 512)."""
+    def embed(self, x: Tensor) -> Tensor:
+        """The input of the last layer: (batch, frames, bins) to (batch, 512)."""
         x = self.normalize(x.transpose(1, 2))  # (batch, bins, frames)
         x = self.conv(x)  # (batch, 256, 8) for 128 frames
         return self.dropout(torch.cat([x.mean(2), x.amax(2)], dim=1))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.linear(self.embed(x))
 
 
 class Compact2D(nn.Module):
-    """A 2-D CNN for some hundred tracks: convolutions of 3 x 3 over bins and frames.
+    """A 2-D CNN for a few hundred tracks: 3 x 3 convolutions over bins and frames.
 
-    Takes (batch, frames, bins) of 16 frames and 16 bins or more: 318,216 parameters for 128 bins, 8
-    genres. Bins are normalized one by one and averaged at the end; time is averaged, and its
-    maximum taken. This project's own.
+    Designed for this project. It has 318,216 parameters for 128 bins and 8 genres. Each bin is
+    normalized by its own mean and deviation. The mean over bins is classified by its mean and its
+    maximum over time.
     """
 
-    def __init__(self, hparams):
+    def __init__(self, hparams: Settings) -> None:
         super().__init__()
         check_size("Compact2D", hparams, frames=16, bins=16)
         self.normalize = nn.BatchNorm1d(hparams.num_bins)
@@ -200,17 +237,18 @@ class Compact2D(nn.Module):
         self.linear = nn.Linear(384, len(hparams.classes))
         self.apply(init_weights)
 
-    def embed(self, x):
-        """The layer before the head: (batch, frames, bins) to (batch, 384)."""
+    def embed(self, x: Tensor) -> Tensor:
+        """The input of the last layer: (batch, frames, bins) to (batch, 384)."""
         x = self.normalize(x.transpose(1, 2))  # (batch, bins, frames)
-        x = self.conv(x.unsqueeze(1)).mean(2)  # (batch, 192, 8) for 128 frames
+        x = self.conv(x.unsqueeze(1))  # (batch, 192, 8, 8) for 128 frames of 128 bins
+        x = x.mean(2)  # over bins: (batch, 192, 8)
         return self.dropout(torch.cat([x.mean(2), x.amax(2)], dim=1))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.linear(self.embed(x))
 
 
-BINS_FLAGS = {
+ADVICE = {  # what to do about too few bins, by feature
     "log_mel": "raise --num_mels",
     "linear_stft": "raise --fft_size",
     "mfcc": "raise --num_mfcc",
@@ -219,12 +257,11 @@ BINS_FLAGS = {
 }
 
 
-def check_size(name, hparams, frames, bins=1):
-    """Raise `ChunkTooShort` where a chunk has fewer `frames`, `WrongInput` where fewer `bins`."""
+def check_size(name: str, hparams: Settings, frames: int, bins: int = 1) -> None:
+    """Raise `ChunkTooShort` or `WrongInput` if chunks have fewer `frames` or `bins`."""
     if hparams.num_bins < bins:
         raise WrongInput(
-            f"{name} takes {bins} bins or more, not {hparams.num_bins}: "
-            f"{BINS_FLAGS[hparams.feature]}"
+            f"{name} takes {bins} bins or more, not {hparams.num_bins}: {ADVICE[hparams.feature]}"
         )
     if hparams.chunk_length < frames:
         rows = "samples" if hparams.feature == "waveform" else "frames"
@@ -234,32 +271,32 @@ def check_size(name, hparams, frames, bins=1):
         )
 
 
-def conv_block(channels_in, channels_out, kernel_size, pool_size=None, stride=1, padding=0):
-    """Convolution, batch normalization, ReLU and, of a `pool_size`, max pooling over time."""
-    layers = [
-        nn.Conv1d(channels_in, channels_out, kernel_size, stride, padding),
-        nn.BatchNorm1d(channels_out),
-        nn.ReLU(),
-    ]
-    if pool_size is not None:
-        layers.append(nn.MaxPool1d(pool_size))
-    return nn.Sequential(*layers)
-
-
-def conv_block_2d(channels_in, channels_out, pool_size):
-    """As `conv_block`, over bins and frames, 3 x 3, and padded."""
+def conv_block(
+    inputs: int, outputs: int, kernel: int, pool: int = 0, stride: int = 1, padding: int = 0
+) -> nn.Sequential:
+    """Convolution over time, batch normalization, ReLU and max pooling (`pool` 0: none)."""
     return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 3, padding=1),
-        nn.BatchNorm2d(channels_out),
+        nn.Conv1d(inputs, outputs, kernel, stride, padding),
+        nn.BatchNorm1d(outputs),
         nn.ReLU(),
-        nn.MaxPool2d(pool_size),
+        *([nn.MaxPool1d(pool)] if pool else []),
     )
 
 
-def init_weights(layer):
+def conv_block_2d(inputs: int, outputs: int, pool: int | tuple) -> nn.Sequential:
+    """The same over bins and frames, with padded 3 x 3 filters."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+        nn.MaxPool2d(pool),
+    )
+
+
+def init_weights(layer: nn.Module) -> None:
     """The tutorial's initialization: Kaiming for convolutions, Xavier for linear layers.
 
-    SampleCNN's authors have the same in their code; Choi et al. name none.
+    The code of SampleCNN's authors does the same; the FCN-4 paper does not specify one.
     """
     if isinstance(layer, nn.Conv1d | nn.Conv2d):
         nn.init.kaiming_uniform_(layer.weight)

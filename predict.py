@@ -1,238 +1,268 @@
-"""Genres, or tags, of any audio file, by the newest run or another.
+"""Predict the genre, or the tags, of any audio file with a trained run.
 
     python predict.py song.mp3
     python predict.py my_music mix.flac --timeline --csv genres.csv
 
-Prints the most probable genres of each track, by the mean of its chunks' probabilities: of the same
-frames of a track that the run was tested on, or of all of them by `--whole`. Of a run of tagging it
-prints tags, and a sentence made of them. `--timeline` shows how either changes. Settings come from
-the run's checkpoint, and no flag changes them.
+Prints the most probable genres of each track. Their probabilities are means over the chunks in the
+part of the track that the run was tested on, or in all of it with `--whole`. A run trained for
+tagging prints tags and a sentence with them. `--timeline` shows how the prediction changes within a
+track. All settings come from the run's checkpoint; no flag changes them.
 """
 
+import argparse
 import csv
 import io
 import json
 import sys
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audio.chunks import describe_length, seconds_of, track_chunks
-from audio.reading import do_each, find_audio
-from support.errors import run_script
-from support.files import write_text
-from tracks.sentence import describe as describe_tags
+from audio.reading import continue_past_errors, find_audio
+from hparams import HParams
+from support.errors import UserError, run_script
+from support.files import free_name, write_text
 from training.checkpoint import find_weights
-from training.trained_run import Run, make_parser, parse_flags
+from training.tasks import TASKS
+from training.trained_run import TrainedRun, parse_run_flags, run_parser
 
 
 class Prediction(NamedTuple):
-    """What a run says of a track: probabilities (chunks, classes), and of how many real rows."""
+    """A run's prediction of a track: probabilities (chunks, classes), and rows before padding."""
 
     path: Path
-    chunks: np.ndarray
+    chunks: NDArray
     rows: int
 
     @property
-    def probabilities(self):
-        """Those of the track: the mean of its chunks', (classes,), float64."""
+    def probabilities(self) -> NDArray:
+        """The track's probabilities: the mean over its chunks, float64 (classes,)."""
         return self.chunks.mean(0, dtype=np.float64)
 
 
-def parse(argv=None):
-    """The command line's settings."""
-    parser = make_parser("Genres, or tags, of any audio file, by a trained run.")
-    parser.add_argument(
-        "files", nargs="+", help="audio files, and folders of them; behind -- if one begins with -"
-    )
-    parser.add_argument("--top", type=int, default=3, help="genres or tags to print of a track [3]")
-    parser.add_argument("--whole", action="store_true", help="all of a track, however long")
-    parser.add_argument(
-        "--timeline",
-        action="store_true",
-        help="genre or tags by chunk, as text and PNG; implies --whole",
-    )
-    parser.add_argument("--json", help="file to write all probabilities to, as JSON")
-    parser.add_argument(
-        "--csv", help="the same as a table: a row a track, or a chunk by --timeline"
-    )
-    args = parse_flags(parser, argv)
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = run_parser("Predict the genre, or the tags, of any audio file with a trained run.")
+    add = parser.add_argument
+    add("files", nargs="+", help="audio files or folders; put -- before a name that begins with -")
+    add("--top", type=int, default=3, help="genres or tags to print per track [3]")
+    add("--whole", action="store_true", help="predict all of each track, however long")
+    text = "genre or tags of each chunk, as text and PNG; implies --whole"
+    add("--timeline", action="store_true", help=text)
+    add("--json", help="file to write all probabilities to, as JSON")
+    add("--csv", help="the same as a table: one row per track, or per chunk with --timeline")
+    args = parse_run_flags(parser, argv)
     if args.top < 1:
         parser.error(f"--top {args.top}: must be 1 or more")
+    if args.json and args.csv and Path(args.json) == Path(args.csv):
+        parser.error(f"--json {args.json}: is the file of --csv too; name another")
     args.whole |= args.timeline
     return args
 
 
-def predict_track(path, run, hparams):
-    """The `Prediction` of a file, of as many rows as the settings keep.
+def predict_track(path: str | Path, run: TrainedRun, whole: bool = False) -> Prediction:
+    """Predict an audio file.
 
-    Raises `UserError` where it cannot be read.
+    Parameters
+    ----------
+    path
+        Any format that libsndfile reads.
+    run
+        The run to predict with.
+    whole
+        Predict all of the track, not only the part that the run was tested on.
+
+    Returns
+    -------
+    Prediction
+        `.probabilities` (classes,) of the track and `.chunks` (chunks, classes);
+        `run.hparams.classes` names the classes.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read.
+
+    Examples
+    --------
+    >>> run = TrainedRun("runs/one/best.pt", device=0)
+    >>> predict_track("song.wav", run).probabilities.shape == (len(run.hparams.classes),)
+    True
     """
     parts, rows = [], 0
-    for chunks, real in track_chunks(path, hparams):
-        parts.append(run.probabilities(chunks))
+    for chunks, real in track_chunks(Path(path), run.settings(whole)):
+        parts.append(run.probabilities(chunks))  # (n, classes)
         rows += real
-    return Prediction(path, np.concatenate(parts), rows)
+    return Prediction(Path(path), np.concatenate(parts), rows)
 
 
-def describe(prediction, top, hparams):
-    """The `top` classes of a track and their probabilities, as a line; of tags a sentence too."""
-    shares = prediction.probabilities
-    best = np.argsort(-shares, kind="stable")[:top]
-    found = ", ".join(f"{hparams.classes[i]} {100 * shares[i]:.1f} %" for i in best)
-    line = f"{prediction.path}: {found}{describe_padding(prediction, hparams)}"
-    if hparams.task != "tagging":
-        return line
-    return f"{line}\n  {describe_tags(shares, hparams.tags)}"
+def name_classes(indices: Iterable[int], probabilities: NDArray, hparams: HParams) -> str:
+    """Classes and their probabilities as text: "jazz 81.2 %, blues 10.5 %"."""
+    return ", ".join(f"{hparams.classes[i]} {100 * probabilities[i]:.1f} %" for i in indices)
 
 
-def describe_padding(prediction, hparams):
-    """What there is to say of a track shorter than a chunk; empty of others."""
-    if prediction.rows >= hparams.chunk_length:
-        return ""
-    seconds = seconds_of(prediction.rows, hparams)
-    chunk = seconds_of(hparams.chunk_length, hparams)
-    return f" ({seconds:.1f} s, shorter than a chunk of {chunk:.1f} s: padded with silence)"
+def describe(prediction: Prediction, top: int, hparams: HParams) -> str:
+    """A line with the `top` classes of a track; for tagging, a second line with a sentence."""
+    probabilities = prediction.probabilities
+    best = np.argsort(-probabilities, kind="stable")[:top]
+    line = f"{prediction.path}: {name_classes(best, probabilities, hparams)}"
+    if prediction.rows < hparams.chunk_length:
+        seconds, chunk = (seconds_of(n, hparams) for n in (prediction.rows, hparams.chunk_length))
+        line += f" ({seconds:.1f} s, shorter than a chunk of {chunk:.1f} s: padded with silence)"
+    sentence = TASKS[hparams.task].sentence(probabilities, hparams.classes)
+    return f"{line}\n  {sentence}" if sentence else line
 
 
-def predicted(shares, hparams):
-    """The indices of what probabilities (classes,) say: one genre, or all the likely tags."""
-    if hparams.task == "tagging":
-        return tuple(np.flatnonzero(shares > 0.5).tolist())
-    return (int(shares.argmax()),)
-
-
-def edges(prediction, hparams):
-    """Where the chunks of a track begin and the last one ends, in seconds: (chunks + 1,)."""
+def chunk_edges(prediction: Prediction, hparams: HParams) -> NDArray:
+    """When each chunk of a track begins, and when the last one ends: seconds (chunks + 1,)."""
     rows = np.arange(len(prediction.chunks) + 1) * hparams.chunk_length
-    return seconds_of(np.minimum(rows, prediction.rows), hparams)
+    return seconds_of(np.minimum(rows, prediction.rows), hparams)  # the last chunk can be padded
 
 
-def describe_timeline(prediction, hparams):
-    """What a track is from when to when, with mean probabilities, a line each."""
-    times = edges(prediction, hparams)
-    names = [predicted(shares, hparams) for shares in prediction.chunks]
-    for found, run_of in groupby(range(len(names)), names.__getitem__):
-        first, *_, last = [*run_of] * 2
-        means = 100 * prediction.chunks[first : last + 1].mean(0)
-        shown = ", ".join(f"{hparams.classes[i]} {means[i]:.1f} %" for i in found)
-        when = f"{clock(times[first])} to {clock(times[last + 1])}"
-        yield f"  {when:>18}  {shown or 'no tag is likely'}"
+def describe_timeline(prediction: Prediction, hparams: HParams) -> Iterator[str]:
+    """Yield a line for each stretch of chunks with one prediction: its time and its classes."""
+    times = chunk_edges(prediction, hparams)
+    found = [TASKS[hparams.task].predicted(row) for row in prediction.chunks]
+    end = 0  # the index of the chunk after a stretch
+    for indices, group in groupby(found):
+        start, end = end, end + len(list(group))
+        means = prediction.chunks[start:end].mean(0)
+        classes = name_classes(indices, means, hparams) or "no tag is likely"
+        yield f"  {f'{clock_time(times[start])} to {clock_time(times[end])}':>18}  {classes}"
 
 
-def clock(seconds):
-    """A time as 1:02:03, or 2:03 of the first hour."""
+def clock_time(seconds: float) -> str:
+    """A time as 2:03, or as 1:02:03 from one hour on."""
     minutes, seconds = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def draw_timeline(prediction, drawn, hparams):
-    """Draw a track's timeline into a PNG in the current folder; returns its path.
+def draw_timeline(prediction: Prediction, taken: set[Path], hparams: HParams) -> Path:
+    """Draw a track's timeline into a PNG in the current folder; return its path.
 
-    `drawn` are the paths that are taken by other tracks; this one is added. Raises `UserError`
-    where it cannot be written.
+    The path is added to `taken`, the paths of other tracks' timelines. Raises `UserError` if the
+    picture cannot be written.
     """
     from support.canvas import save_picture
     from training.plots import plot_timeline  # matplotlib takes a second to load
 
-    path = Path(f"{prediction.path.name}-timeline.png")
-    while path in drawn:
-        path = path.with_name(f"{path.stem}-{len(drawn) + 1}.png")
-    drawn.add(path)
-    # a font has no letter for bytes that are no UTF-8
+    path = free_name(Path(f"{prediction.path.name}-timeline.png"), taken)
+    # fonts cannot show the bytes of a name that is not UTF-8
     title = prediction.path.name.encode(errors="backslashreplace").decode()
-    times = edges(prediction, hparams)
+    times = chunk_edges(prediction, hparams)
     save_picture(path, plot_timeline, prediction.chunks, times, hparams.classes, title)
     return path
 
 
-def as_json(predictions, failed, run, args, hparams):
-    """All predictions as JSON, with the run, and what could not be read."""
+def to_rows(prediction: Prediction, timeline: bool, hparams: HParams) -> list[dict[str, Any]]:
+    """A track as plain values, in one row or in a row per chunk; times are in seconds."""
+    times, shares = chunk_edges(prediction, hparams), prediction.chunks
+    if not timeline:
+        times, shares = times[[0, -1]], prediction.probabilities[None]  # (1, classes)
+    return [
+        {
+            "track": str(prediction.path),
+            "begin": round(float(begin), 3),
+            "end": round(float(end), 3),
+            "predicted": ", ".join(hparams.classes[i] for i in TASKS[hparams.task].predicted(row)),
+            "probabilities": dict(zip(hparams.classes, map(float, row))),
+        }
+        for row, begin, end in zip(shares, times, times[1:])
+    ]
+
+
+def to_json(
+    predictions: list[Prediction], broken: list[str], run: TrainedRun, timeline: bool
+) -> str:
+    """All predictions as JSON, with the run and the files that could not be read."""
     tracks = []
     for prediction in predictions:
-        times, shares = edges(prediction, hparams), prediction.probabilities
-        track = row_of(prediction, shares, times[0], times[-1], hparams)
-        if args.timeline:
-            chunks = zip(prediction.chunks, times, times[1:])
-            track["timeline"] = [row_of(prediction, *chunk, hparams) for chunk in chunks]
-        tracks.append(track)
+        [row] = to_rows(prediction, False, run.hparams)
+        if timeline:
+            row["timeline"] = to_rows(prediction, True, run.hparams)
+        tracks.append(row)
     values = {"run": str(run.weights.parent), "epoch": run.epoch, "tracks": tracks}
-    return json.dumps(values | {"broken": failed}, indent=1, ensure_ascii=False)
+    return json.dumps(values | {"broken": broken}, indent=1, ensure_ascii=False)
 
 
-def row_of(prediction, shares, begin, end, hparams):
-    """What is said of a track from `begin` to `end` (seconds), as plain values."""
-    return {
-        "track": str(prediction.path),
-        "begin": round(float(begin), 3),
-        "end": round(float(end), 3),
-        "predicted": ", ".join(hparams.classes[i] for i in predicted(shares, hparams)),
-        "probabilities": dict(zip(hparams.classes, map(float, shares))),
-    }
-
-
-def as_csv(predictions, args, hparams):
-    """All predictions as a table with a row a track, or a chunk of a timeline."""
+def to_csv(predictions: list[Prediction], timeline: bool, hparams: HParams) -> str:
+    """All predictions as a table with one row per track, or per chunk of a timeline."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["track", "begin", "end", "predicted", *hparams.classes])
     for prediction in predictions:
-        times, rows = edges(prediction, hparams), prediction.chunks
-        if not args.timeline:
-            times, rows = times[[0, -1]], [prediction.probabilities]
-        for shares, begin, end in zip(rows, times, times[1:]):
-            row = row_of(prediction, shares, begin, end, hparams)
-            writer.writerow([*list(row.values())[:-1], *row["probabilities"].values()])
+        for row in to_rows(prediction, timeline, hparams):
+            *cells, probabilities = row.values()
+            writer.writerow([*cells, *probabilities.values()])
     return text.getvalue()
 
 
-def show_timeline(prediction, drawn, hparams):
-    """Print a track's timeline and draw it; returns why it cannot be drawn, a list, empty if so.
+def predict_files(
+    paths: list[Path | UserError], run: TrainedRun, args: argparse.Namespace
+) -> tuple[list[str], list[str]]:
+    """Predict and print each track; return errors: of files not read, and of files not written.
 
-    `drawn` is as for `draw_timeline`.
+    If interrupted, it still writes the tables of the tracks that are done.
     """
-    failed = []
-    print(*describe_timeline(prediction, hparams), sep="\n")
-    for path in do_each(lambda each: draw_timeline(each, drawn, hparams), [prediction], failed):
-        print(f"  {path}", flush=True)
-    return failed
-
-
-def write_tables(predictions, broken, run, args, hparams):
-    """Write the JSON and the CSV that are asked for; returns why one cannot be, a list."""
-    texts, failed = {}, []
-    if args.json:
-        texts[args.json] = as_json(predictions, broken, run, args, hparams)
-    if args.csv:
-        texts[args.csv] = as_csv(predictions, args, hparams)
-    written = do_each(lambda name: write_text(Path(name), texts[name]) or name, texts, failed)
-    for name in list(written):  # all before the first print: its reader may be gone
-        print(f"{name}: {len(predictions)} tracks")
-    return failed
-
-
-def main(argv=None):
-    """Predict each track; the status is 1 where one cannot be read, or a file not be written.
-
-    Interrupted, it writes the tables of the tracks that are done.
-    """
-    args = parse(argv)
-    run = Run(find_weights(args.run), args.device)
-    hparams = run.settings(args.whole)
-    print(f"Run: {run}\n{describe_length(hparams)}{'' if args.whole else '; --whole takes all'}")
-    predictions, broken, unwritten, drawn = [], [], [], set()
-    paths = find_audio(args.files)
+    predictions: list[Prediction] = []
+    taken: set[Path] = set()
+    broken: list[str] = []
+    unwritten: list[str] = []
     try:
-        for prediction in do_each(lambda path: predict_track(path, run, hparams), paths, broken):
+        for prediction in continue_past_errors(
+            lambda path: predict_track(path, run, args.whole), paths, broken
+        ):
             predictions.append(prediction)
-            print(describe(prediction, args.top, hparams), flush=True)
-            if args.timeline:
-                unwritten += show_timeline(prediction, drawn, hparams)
+            print(describe(prediction, args.top, run.hparams), flush=True)
+            if not args.timeline:
+                continue
+            print(*describe_timeline(prediction, run.hparams), sep="\n")
+            for picture in continue_past_errors(
+                lambda each: draw_timeline(each, taken, run.hparams), [prediction], unwritten
+            ):
+                print(f"  {picture}", flush=True)
     finally:
-        unwritten += write_tables(predictions, broken, run, args, hparams)
+        write_tables(predictions, broken, run, args, unwritten)
+    return broken, unwritten
+
+
+def write_tables(
+    predictions: list[Prediction],
+    broken: list[str],
+    run: TrainedRun,
+    args: argparse.Namespace,
+    unwritten: list[str],
+) -> None:
+    """Write the JSON and CSV that the flags name; add errors to `unwritten`."""
+    texts: dict[str, str] = {}
+    if args.json:
+        texts[args.json] = to_json(predictions, broken, run, args.timeline)
+    if args.csv:
+        texts[args.csv] = to_csv(predictions, args.timeline, run.hparams)
+
+    def write(name: str) -> str:
+        write_text(Path(name), texts[name])
+        return name
+
+    # all before the first print, which fails if its reader, such as `head`, has ended
+    for name in list(continue_past_errors(write, texts, unwritten)):
+        print(f"{name}: {len(predictions)} tracks")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Predict each track; the status is 1 if one cannot be read or a file cannot be written."""
+    args = parse(argv)
+    run = TrainedRun(find_weights(args.run), args.device)
+    length = describe_length(run.settings(args.whole))
+    print(f"Run: {run}\n{length}{'' if args.whole else '; --whole takes all'}")
+    paths = find_audio(args.files)
+    broken, unwritten = predict_files(paths, run, args)
     if broken:
         print(f"{len(broken)} of {len(paths)} could not be read, see above", file=sys.stderr)
     if unwritten:

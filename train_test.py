@@ -1,56 +1,54 @@
-"""Trains a model on extracted features and tests it.
+"""Train a model on extracted features and test it.
 
     python train_test.py --dataset_path dataset/demo
     python train_test.py --dataset_path dataset/demo --model Baseline --seed 1
     python train_test.py --dataset_path dataset/demo --task tagging
 
-The weights of the epoch with the lowest validation loss are tested, once, at the end. Everything
-about the run is in its folder, and `--resume` goes on with one that was interrupted.
+The weights of the epoch with the lowest validation loss are tested once, at the end. The run folder
+holds the settings, weights, scores and pictures. `--resume` continues an interrupted run.
 """
+
+# mypy: disable-error-code="attr-defined, arg-type"
+# torch's type for data sets lacks the attributes of `GTZANDataset`
 
 import math
 import platform
 import random
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
+from torch.utils.data import DataLoader
 
 from data_manager import get_dataloader, keep_on
 from hparams import HParams
-from model import to_probabilities
 from support.errors import UserError, run_script
-from tracks.catalog import count_skipped
+from tracks.catalog import read_catalog
 from tracks.lists import SPLITS
-from tracks.tags import choose_classes
+from training import checkpoint
 from training.build import count_parameters, make_model
-from training.checkpoint import (
-    HISTORY,
-    forget_report,
-    load_weights,
-    make_run_folder,
-    resume_command,
-    write_settings,
-)
+from training.checkpoint import History
 from training.device import device_name, find_device
-from training.metrics import (
-    average_by_track,
-    find_one_sided,
-    list_predictions,
-    list_tag_predictions,
-    score,
-    score_tags,
-)
-from training.optimization import LOSSES, make_criterion, make_optimizer, make_scheduler
+from training.metrics import average_by_track
+from training.optimization import make_optimizer, make_scheduler
 from training.progress import Scalars, label_epoch, progress, summary_writer
-from training.resume import restore, resumed, save
+from training.report import delete_report, write_report
+from training.resume import restore_epoch, resume_settings, save_epoch
+from training.tasks import TASKS
 
-FEW_STEPS = 5
+FEW_STEPS = 5  # in an epoch, too few to learn much
+Loaders = Sequence[DataLoader]  # in the order of SPLITS; without test while training
 
 
-def set_seed(seed):
-    """Seed every generator, and have cuDNN compute the same way each time."""
+def set_seed(seed: int) -> None:
+    """Seed every random generator, and make cuDNN deterministic."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -59,52 +57,67 @@ def set_seed(seed):
 
 
 class Runner:
-    """A model, its loss and optimizer on a device; trains and evaluates over loaders.
+    """A model on a device with its loss and optimizer: trains and evaluates over loaders.
 
-    `loss` is that of evaluation; `criterion`, of training, is the same as the settings change it.
+    Parameters
+    ----------
+    hparams : HParams
+        Settings, with `genres` (or `tags`) filled in.
+    train_loader : DataLoader, optional
+        Loader of the train split. Class weights and the one-cycle schedule need it.
+
+    Raises
+    ------
+    UserError
+        If the model does not exist or does not fit its input, or if the device is missing.
+
+    Examples
+    --------
+    >>> runner = Runner(HParams(genres=["jazz", "pop"], device=0))
+    >>> runner.logits(torch.zeros(3, 128, 128)).shape  # (batch, frames, bins) -> (batch, genres)
+    torch.Size([3, 2])
     """
 
-    def __init__(self, hparams, train_loader=()):
+    def __init__(self, hparams: HParams, train_loader: DataLoader | None = None) -> None:
+        labels = train_loader.dataset.y if train_loader and hparams.class_weights else None
+        steps = len(train_loader) if train_loader else 0
+        self.hparams = hparams
+        self.task = TASKS[hparams.task]
         self.device = find_device(hparams.device)
         self.model = make_model(hparams).to(self.device)
-        self.bf16 = hparams.precision == "bf16"
-        self.task = hparams.task
-        self.loss = LOSSES[self.task]
-        self.criterion = make_criterion(train_loader, hparams).to(self.device)
+        # the loss of training; evaluation takes `task.loss`, without smoothing and class weights
+        self.criterion = self.task.criterion(labels, hparams).to(self.device)
         self.optimizer = make_optimizer(self.model, hparams)
-        self.schedule = hparams.lr_schedule
-        self.scheduler = make_scheduler(self.optimizer, len(train_loader), hparams)
-        self.patience = hparams.patience
-        self.best_loss = math.inf
-        self.best_epoch = 0
-        self.seconds = 0.0  # of training, those before it was resumed too
+        self.scheduler = make_scheduler(self.optimizer, steps, hparams)
+        self.best_loss, self.best_epoch = math.inf, 0  # lowest validation loss; 0: none yet
+        self.seconds = 0.0  # training time, including the time before a run was resumed
 
-    def accuracy(self, source, target):
-        """Share of logits (batch, classes) whose largest is the label (batch,): a 0-d tensor.
+    def accuracy(self, source: Tensor, target: Tensor) -> Tensor:
+        """Share of correct answers in a batch of logits (batch, classes), as a 0-d tensor.
 
-        Of tags the share of logits (batch, tags) on the label's side of 0, of probability 0.5.
+        Labels are (batch,), or (batch, classes) for tags and after mixup.
         """
-        if self.task == "tagging":
-            return ((source > 0) == (target > 0.5)).float().mean()
-        label = target if target.ndim == 1 else target.argmax(1)  # mixed ones: the larger share
-        return (source.argmax(1) == label).float().mean()
+        return self.task.accuracy(source, target)
 
-    def logits(self, x):
-        """The model's logits of a batch: float32, computed with the precision chosen."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits of a batch, float32, computed with the precision of the settings."""
+        bf16 = self.hparams.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             return self.model(x.to(self.device)).float()
 
-    def run(self, dataloader, mode="train", label=""):
-        """One pass, training where `mode` is 'train', else 'eval': mean loss and accuracy.
+    def run(
+        self, dataloader: DataLoader, mode: str = "train", label: str = ""
+    ) -> tuple[float, float]:
+        """Pass over a loader once and return mean loss and accuracy; train if `mode` is 'train'.
 
-        In a terminal it shows a progress bar with a label.
+        The other mode is 'eval'. A terminal shows a progress bar with `label`.
         """
         if mode not in ("train", "eval"):
             raise ValueError(f"mode {mode!r} must be 'train' or 'eval'")
         training = mode == "train"
         self.model.train(training)
-        criterion = self.criterion if training else self.loss
-        totals = torch.zeros(2, device=self.device)
+        criterion = self.criterion if training else self.task.loss
+        totals = torch.zeros(2, device=self.device)  # reading it after each batch would wait
         with torch.inference_mode(not training):
             for x, y in progress(dataloader, label):
                 prediction, y = self.logits(x), y.to(self.device)
@@ -112,209 +125,193 @@ class Runner:
                 if training:
                     self.step(loss)
                 both = torch.stack([loss.detach(), self.accuracy(prediction.detach(), y)])
-                totals += len(y) * both
+                totals += len(y) * both  # means over chunks: batches can differ in size
         loss, accuracy = (totals / len(dataloader.dataset)).tolist()
         return loss, accuracy
 
-    def step(self, loss):
-        """One step of the optimizer down the gradient of a loss."""
+    def step(self, loss: Tensor) -> None:
+        """Take one step of the optimizer down the gradient of a loss."""
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        if self.schedule == "onecycle":
+        if isinstance(self.scheduler, OneCycleLR):
             self.scheduler.step()
 
     @torch.inference_mode()
-    def predict(self, dataloader):
-        """Probabilities of every chunk of a loader, in its order: float32 (chunks, classes)."""
+    def predict(self, dataloader: DataLoader) -> NDArray:
+        """Probabilities for every chunk of a loader, in its order: float32 (chunks, classes)."""
         self.model.eval()
         logits = [self.logits(x) for x, _ in dataloader]
-        return to_probabilities(torch.cat(logits), self.task).cpu().numpy()
+        return self.task.probabilities(torch.cat(logits)).cpu().numpy()
 
-    def early_stop(self, loss, epoch):
-        """Take note of a validation loss; whether `patience` epochs have gone without a lower one.
-
-        `best_epoch` is `epoch` afterwards where the loss is the lowest so far.
-        """
-        if self.schedule == "plateau":
+    def early_stop(self, loss: float, epoch: int) -> bool:
+        """Record the validation loss of an epoch; return whether patience is exhausted."""
+        if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(loss)
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, epoch
-        return self.is_stale(epoch)
+        return self.out_of_patience(epoch)
 
-    def is_stale(self, epoch):
-        """Whether `patience` epochs have gone by without a lower validation loss, after `epoch`."""
-        return 0 < self.patience <= epoch - self.best_epoch
+    def out_of_patience(self, epoch: int) -> bool:
+        """Whether `patience` epochs up to `epoch` had no lower validation loss (0: never)."""
+        return 0 < self.hparams.patience <= epoch - self.best_epoch
 
 
-def print_sizes(runner, loaders, skipped, hparams):
-    """Say what is trained on what; warn of too few steps an epoch to learn much, and no offsets."""
+def parse_settings(argv: list[str] | None) -> tuple[HParams, Path | None]:
+    """Settings of the command line, and the folder of the run to resume, or None."""
+    hparams, folder = HParams().parse_argument(argv), None
+    if hparams.resume:
+        hparams, folder = resume_settings(hparams, argv)
+    if hparams.tensorboard:
+        summary_writer()  # a missing package ends the run before anything is written
+    return hparams, folder
+
+
+def check_data(runner: Runner, loaders: Loaders, skipped: dict[str, int]) -> dict[str, Any]:
+    """Print sizes and warnings; return the entries of the report on skipped tracks and tags.
+
+    Raises `UserError` if no tag can be scored.
+    """
+    print_sizes(runner, loaders, skipped)
+    labels = {
+        split: average_by_track(loader.dataset.y.cpu().numpy(), loader.dataset.tracks)
+        for split, loader in zip(SPLITS, loaders)
+    }
+    return {"skipped": skipped} | runner.task.check_splits(labels, runner.hparams.classes)
+
+
+def print_sizes(runner: Runner, loaders: Loaders, skipped: dict[str, int]) -> None:
+    """Print the sizes of splits and model; warn of few steps and of offsets without effect."""
     for (split, lost), loader in zip(skipped.items(), loaders):
         note = f" ({lost} skipped as broken)" if lost else ""
         data = loader.dataset
         print(f"{split.capitalize()}: {len(data.names)} tracks{note}, {len(data)} chunks")
     print(f"Parameters: {count_parameters(runner.model):,}")
-    steps = len(loaders[0])
-    print(f"Steps per epoch: {steps}")
-    if steps < FEW_STEPS:
+    print(f"Steps per epoch: {len(loaders[0])}")
+    if len(loaders[0]) < FEW_STEPS:
         print(
-            f"*** fewer than {FEW_STEPS} steps an epoch: little is learned in each; "
-            "a smaller --batch_size gives more"
+            f"*** fewer than {FEW_STEPS} steps per epoch: the model learns little in each; "
+            "pass a smaller --batch_size"
         )
     data = loaders[0].dataset
-    if hparams.random_offset and len(data) == len(data.names):
+    if runner.hparams.random_offset and len(data) == len(data.names):
         print(
             "*** --random_offset has no effect: each track is one chunk; "
-            "a smaller --chunk_length, or a larger --feature_length, gives more"
+            "pass a smaller --chunk_length, or a larger --feature_length"
         )
 
 
-def train(runner, train_loader, valid_loader, folder, hparams):
-    """Train to the last epoch or the early stop; returns the rows of `history.csv`.
+def train(runner: Runner, loaders: Loaders, folder: Path) -> History:
+    """Train until the last epoch or an early stop; return the rows of `history.csv`.
 
-    After each epoch `last.pt` holds all that the next epoch depends on (training goes on from it
-    where it is there), and `best.pt` the weights with the lowest validation loss so far.
+    `loaders` are for train and valid. Training continues from `last.pt` if the folder has one.
+    Raises `UserError` if the run has more epochs already, or if no validation loss was finite.
     """
-    loaders = train_loader, valid_loader
-    history = restore(runner, loaders, folder) if (folder / "last.pt").exists() else []
+    hparams = runner.hparams
+    history = restore_epoch(runner, loaders, folder) if (folder / "last.pt").exists() else []
     if hparams.num_epochs < len(history):
         raise UserError(
             f"--num_epochs {hparams.num_epochs}: the run {folder} has {len(history)} epochs already"
         )
-    write_settings(folder, hparams)
-    forget_report(folder)
+    checkpoint.write_settings(folder, hparams)
+    delete_report(folder)
     scalars = Scalars(folder, history, hparams)
-    while not finished(runner, history, hparams):
-        began, epoch = time.monotonic(), len(history) + 1
-        train_loader.dataset.begin_epoch(epoch)
-        label = label_epoch(epoch, runner.seconds, hparams)
-        train_loss, train_acc = runner.run(train_loader, "train", label)
-        valid_loss, valid_acc = runner.run(valid_loader, "eval", f"{label}, valid")
-        print(
-            f"[Epoch {epoch}/{hparams.num_epochs}] [Train Loss: {train_loss:.4f}] "
-            f"[Train Acc: {train_acc:.4f}] [Valid Loss: {valid_loss:.4f}] "
-            f"[Valid Acc: {valid_acc:.4f}]",
-            flush=True,
-        )
-        history.append(dict(zip(HISTORY, (epoch, train_loss, train_acc, valid_loss, valid_acc))))
-        runner.early_stop(valid_loss, epoch)
+    while not finished(runner, history):
+        began = time.monotonic()
+        history.append(train_epoch(runner, loaders, len(history) + 1))
         runner.seconds += time.monotonic() - began
-        save(runner, loaders, folder, history, hparams)
+        save_epoch(runner, loaders, folder, history)
         scalars.add(history[-1])
     if not runner.best_epoch:
-        raise UserError("nothing was learned: no validation loss is a number; see above")
+        raise UserError("nothing was learned: no validation loss was finite; see above")
     return history
 
 
-def finished(runner, history, hparams):
-    """Whether training is over; says why, where that is not the number of epochs."""
+def train_epoch(runner: Runner, loaders: Loaders, epoch: int) -> dict[str, Any]:
+    """Train for one epoch and evaluate it; print and return its row of `history.csv`."""
+    train_loader, valid_loader = loaders
+    train_loader.dataset.begin_epoch(epoch)
+    label = label_epoch(epoch, runner.seconds, runner.hparams)
+    train_loss, train_acc = runner.run(train_loader, "train", label)
+    valid_loss, valid_acc = runner.run(valid_loader, "eval", f"{label}, valid")
+    print(
+        f"[Epoch {epoch}/{runner.hparams.num_epochs}] [Train Loss: {train_loss:.4f}] [Train Acc: "
+        f"{train_acc:.4f}] [Valid Loss: {valid_loss:.4f}] [Valid Acc: {valid_acc:.4f}]",
+        flush=True,
+    )
+    runner.early_stop(valid_loss, epoch)
+    return dict(zip(checkpoint.HISTORY, (epoch, train_loss, train_acc, valid_loss, valid_acc)))
+
+
+def finished(runner: Runner, history: History) -> bool:
+    """Whether training is over; prints the reason if it ends before the last epoch."""
     if not history:
         return False
+    hparams = runner.hparams
     epoch, train_loss = history[-1]["epoch"], history[-1]["train_loss"]
     if not math.isfinite(train_loss):
         print(f"*** stopped: the training loss is {train_loss}; lower --learning_rate")
         return True
-    if runner.is_stale(epoch):
+    if runner.out_of_patience(epoch):
         print(f"Early stop: no lower validation loss since epoch {runner.best_epoch}")
         return True
     if 0 < hparams.max_minutes <= runner.seconds / 60 and epoch < hparams.num_epochs:
-        print(f"Stopped after {runner.seconds / 60:.1f} minutes, as --max_minutes says")
+        print(f"Stopped after {runner.seconds / 60:.1f} minutes: --max_minutes is reached")
         if hparams.lr_schedule == "onecycle":
             print(f"*** onecycle would have ended at epoch {hparams.num_epochs}: pass fewer epochs")
         return True
     return epoch >= hparams.num_epochs
 
 
-def test(runner, valid_loader, test_loader, folder, hparams, untaught=()):
-    """Test the weights of `best.pt`; returns the report, with their scores on valid too.
+def evaluate_best(
+    runner: Runner, loaders: Loaders, folder: Path, findings: dict[str, Any]
+) -> dict[str, Any]:
+    """Test the weights in `best.pt`; return the report, with scores on valid too.
 
-    Tags that are `untaught` are left out of the scores.
+    `loaders` are for valid and test; `findings`, from `check_data`, become part of the report.
     """
-    load_weights(runner.model, folder / "best.pt")
-    score_chunks, list_tracks, names = SCORES[hparams.task]
-    classes = (hparams.classes, untaught) if hparams.task == "tagging" else (hparams.classes,)
-    valid = score_chunks(*chunk_predictions(runner, valid_loader), *classes)
-    chunks = chunk_predictions(runner, test_loader)
-    return score_chunks(*chunks, *classes) | {
-        "valid": {name: valid[name] for name in names},
+    checkpoint.load_weights(runner.model, folder / "best.pt")
+    task, classes = runner.task, runner.hparams.classes
+    not_learned = findings.get("left_out", {}).get("train", ())  # tags without a score on any split
+    valid_loader, test_loader = loaders
+    valid = task.score(*predict_chunks(runner, valid_loader), classes, not_learned)
+    chunks = predict_chunks(runner, test_loader)
+    return task.score(*chunks, classes, not_learned) | {
+        "valid": {name: valid[name] for name in task.valid_scores},
         "best_epoch": runner.best_epoch,
         "parameters": count_parameters(runner.model),
         "minutes": runner.seconds / 60,
         "device": device_name(str(runner.device)),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "tracks": list_tracks(*chunks, test_loader.dataset.names, hparams.classes),
+        "tracks": task.list_tracks(*chunks, test_loader.dataset.names, classes),
+        **findings,
     }
 
 
-SCORES = {  # by task: the scores of a split, the list of its tracks, and what is told of valid
-    "genre": (score, list_predictions, ("chunk_accuracy", "track_accuracy")),
-    "tagging": (score_tags, list_tag_predictions, ("chunk_accuracy", "roc_auc", "pr_auc")),
-}
-
-
-def check_tags(loaders, hparams):
-    """Say which tags a split has to leave out; returns them, {split: {tag: why}}.
-
-    What train cannot teach is left out of the scores of the others too. Raises `UserError` where
-    that is all of them in the test split.
-    """
-    print(f"Tags: {len(hparams.tags)}")
-    left_out, untaught = {}, {}
-    for split, loader in zip(SPLITS, loaders):
-        labels = average_by_track(loader.dataset.y.cpu().numpy(), loader.dataset.tracks)
-        left_out[split] = untaught | find_one_sided(labels, hparams.tags)
-        if found := left_out[split]:
-            shown = ", ".join(f"{tag} ({why})" for tag, why in found.items())
-            print(f"*** {split} leaves out {shown}")
-        if split == "train":
-            untaught = {tag: why.replace("track", "train track") for tag, why in found.items()}
-    if len(left_out["test"]) == len(hparams.tags):
-        raise UserError(
-            "no tag could be scored: every track of test, or of train, has it, or none; "
-            "pass other --tags, or add tracks to the lists"
-        )
-    return left_out
-
-
-def chunk_predictions(runner, loader):
-    """Probabilities (chunks, classes), labels and owners (chunks,) of a loader's chunks."""
+def predict_chunks(runner: Runner, loader: DataLoader) -> tuple[NDArray, NDArray, NDArray]:
+    """Probabilities (chunks, classes), labels and track indices (chunks,) for a loader."""
     return runner.predict(loader), loader.dataset.y.cpu().numpy(), loader.dataset.tracks
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     """Train, test and report."""
-    unread = ("copies", "comparison")
-    hparams, folder = HParams().parse_argument(argv, unread), None
-    if hparams.resume:
-        folder, hparams = resumed(hparams, argv)
-    hparams = choose_classes(hparams)
-    if hparams.tensorboard:
-        summary_writer()  # tell of a missing package before anything is written
+    hparams, folder = parse_settings(argv)
+    catalog = read_catalog(hparams)
     set_seed(hparams.seed)
-    loaders = train_loader, valid_loader, test_loader = get_dataloader(hparams)
-    runner = Runner(hparams, train_loader)
+    loaders = get_dataloader(catalog.hparams, catalog)
+    runner = Runner(catalog.hparams, loaders[0])
     for loader in loaders:
         keep_on(runner.device, loader)
-    skipped = count_skipped([len(loader.dataset.names) for loader in loaders], hparams)
-    print_sizes(runner, loaders, skipped, hparams)
-    told, untaught = {"skipped": skipped}, ()
-    if hparams.task == "tagging":
-        told["left_out"] = check_tags(loaders, hparams)
-        untaught = told["left_out"]["train"]
-    folder = folder or make_run_folder(hparams)
+    findings = check_data(runner, loaders, catalog.skipped)
+    folder = folder or checkpoint.make_run_folder(catalog.hparams)
     print("Training on " + device_name(str(runner.device)))
     try:
-        history = train(runner, train_loader, valid_loader, folder, hparams)
+        history = train(runner, loaders[:2], folder)
     except KeyboardInterrupt:
-        print(f"to go on: {resume_command(folder)}", file=sys.stderr)
+        print(f"to continue: {checkpoint.resume_command(folder)}", file=sys.stderr)
         raise
-    report = test(runner, valid_loader, test_loader, folder, hparams, untaught) | told
+    report = evaluate_best(runner, loaders[1:], folder, findings)
     print("Training Finished")
-
-    from training.report import (
-        write_report,  # matplotlib takes a second to load: not before training
-    )
-
     print(write_report(folder, report, history))
     print(f"Run folder: {folder}")
 

@@ -5,206 +5,208 @@
     python visualize.py --windows --mel_filters --fft_size 2048 --win_size 2048
     python visualize.py --run --filters
 
-A file's page has its waveform, three scales of its spectrogram, a short and a long window, log-mel,
-MFCC and CQT, each made by the functions of extraction. Pages are PNG, in the current folder or in
-`--out`; those of a run lie in its folder. What pages consist of is in `plots.py`.
+The page of a file shows its waveform, its spectrogram on three scales and with a short and a long
+window, and its log-mel, MFCC and CQT, as extraction computes them. Pages are PNG files in the
+current folder or in `--out`; the pages of a run are saved in its folder. `audio/plots.py` and
+`training/plots.py` draw the parts of a page.
 """
 
+import argparse
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soxr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, FigureBase
+from numpy.typing import NDArray
 
-from audio.chunks import network_feature, read_start, row_seconds
+from audio import plots
+from audio.chunks import network_feature, row_seconds
 from audio.effects import EFFECTS, draw_parameters, within_range
 from audio.features import extract_feature, warn_of_empty_mels
-from audio.plots import (
-    SHOWN,
-    WINDOWS,
-    audible_cqt,
-    colour_limits,
-    label_filters,
-    own_settings,
-    plot_chunks,
-    plot_feature,
-    plot_filter,
-    plot_mel_filters,
-    plot_mel_scales,
-    plot_waveform,
-    plot_window,
-    plot_window_spectrum,
-    stft_settings,
-)
-from audio.reading import open_audio
-from hparams import AUGMENT_EFFECTS, HParams
-from support.canvas import new_page, save_picture
+from audio.reading import continue_past_errors, find_audio, open_audio, read_start
+from hparams import HParams
+from support.canvas import SMALL, TINY, TWO_SIDED_MAP, new_page, save_picture
 from support.errors import UserError, run_script
-from support.flags import make_parser, unknown_flag
-from training.checkpoint import read_report, run_folder
-from training.plots import (
-    find_wrong,
-    matrix_inches,
-    plot_confusion_matrix,
-    plot_learning_curves,
-    plot_tag_scores,
-    plot_wrong,
-    tag_inches,
-)
+from support.files import free_name
+from support.flags import make_parser, replace_given, unknown_flag
 
 EXCERPT = 2.0  # seconds on which short and long windows are compared
-
-
 MOST_FILTERS = 64  # on a page
+ORIGINAL = "original"
+PARAMETERS = {  # of effects, with their units; others, such as seeds, are not shown
+    "semitones": "{:+g} semitones",
+    "rate": "rate {:g}",
+    "snr_db": "SNR {:g} dB",
+    "seconds": "{:g} s",
+    "margin": "margin {:g}",
+}
 
 
-LONGEST_NAME = 14  # letters of a genre, for a matrix that takes half of a page
+def augmented(path: Path, seconds: float, hparams: HParams) -> dict[str, NDArray]:
+    """A file and a copy with each effect, as in `data_augment.py`: {title: waveform (samples,)}.
 
-
-ORIGINAL = "the track itself"
-
-
-def augmented(path, seconds, hparams):
-    """A file and its copies, as `data_augment.py` makes them: {what was done: waveform}.
-
-    Effects work at the file's own sample rate; waveforms (samples,) are of `sample_rate`.
+    Effects work at the file's own sample rate; the waveforms returned are at `sample_rate`.
     """
     with open_audio(path) as file:
         rate = file.samplerate
-    y = read_start(path, seconds, own_settings(hparams, sample_rate=rate))
+    y = read_start(path, seconds, plots.own_settings(hparams, sample_rate=rate))
     made = {ORIGINAL: y}
-    for effect in hparams.augment_effects or AUGMENT_EFFECTS:
-        parameters = draw_parameters(path.name, effect, 1, hparams.seed)
-        told = ", ".join(
-            f"{name} {value}" for name, value in parameters.items() if "seed" not in name
-        )
-        made[f"{effect}: {told}"] = within_range(EFFECTS[effect].apply(y, rate, **parameters))
-    return {told: soxr.resample(y, rate, hparams.sample_rate) for told, y in made.items()}
+    for name, effect in EFFECTS.items():
+        parameters = draw_parameters(path.name, name, 1, hparams.seed)
+        known = [key for key in parameters if key in PARAMETERS]
+        shown = ", ".join(PARAMETERS[key].format(parameters[key]) for key in known)
+        made[f"{name}: {shown}"] = within_range(effect.apply(y, rate, **parameters))
+    return {title: soxr.resample(y, rate, hparams.sample_rate) for title, y in made.items()}
 
 
-def first_filters(model):
-    """The weights of a model's first convolution: (filters, bins, rows).
+def first_filters(model: Any) -> NDArray:
+    """The weights of the first convolution of a torch model: (filters, bins, rows).
 
-    Of a 2-D network bins are those of a window that moves over all. Raises `UserError` where there
-    is no convolution.
+    In a 2-D model a filter is a small window that moves over the bins too. Raises `UserError` if
+    the model has no convolution.
     """
-    import torch  # it takes seconds to load, and this page alone needs it
+    import torch  # torch takes seconds to load, and only this page needs it
 
     for layer in model.modules():
         if isinstance(layer, torch.nn.Conv1d | torch.nn.Conv2d):
             weights = layer.weight.detach().cpu().numpy()
+            # Conv1d (filters, bins, rows); Conv2d (filters, 1, bins, rows) -> (filters, bins, rows)
             return weights if weights.ndim == 3 else weights[:, 0]
-    raise UserError(
-        f"{type(model).__name__} of model.py has no convolution whose filters could be shown"
-    )
+    raise UserError(f"--filters: {type(model).__name__} of model.py has no convolution to show")
 
 
-def features_page(path, seconds, hparams):
-    """A figure of a file's first seconds (0: all) as a waveform and as eight features."""
+def features_page(path: Path, seconds: float, hparams: HParams) -> Figure:
+    """A page of a file's first seconds (0: all): the waveform and eight features."""
     y = read_start(path, seconds, hparams)
-    mosaic = [
-        ["waveform"] * 2,
-        ["linear", "db"],
-        ["log", "mel"],
-        ["short", "long"],
-        ["mfcc", "cqt"],
-    ]
-    shown = f"{path.name}, {len(y) / hparams.sample_rate:.1f} s at {hparams.sample_rate} Hz"
-    figure, axes = new_page(11, 14.5, mosaic, shown, height_ratios=[0.7, 1, 1, 1, 1])
-    plot_waveform(y, hparams.sample_rate, axes["waveform"])
-    db = stft_settings(hparams)
-    plot_feature(y, stft_settings(hparams, scale="none"), axes["linear"])
-    plot_feature(y, db, axes["db"])
-    plot_feature(y, db, axes["log"], "log")
-    plot_feature(y, own_settings(hparams, feature="log_mel"), axes["mel"])
-    plot_feature(y, own_settings(hparams, feature="mfcc"), axes["mfcc"])
-    plot_feature(y, audible_cqt(hparams), axes["cqt"])
-    titles = {"waveform": "Waveform", "linear": "Spectrogram, linear", "db": "Spectrogram, in dB"}
-    titles |= {"log": "... over log-frequency", "mel": f"Log-mel, {hparams.num_mels} bands"}
-    titles |= {"mfcc": f"MFCC, {hparams.num_mfcc} coefficients", "cqt": "Constant-Q transform"}
-    for name, title in titles.items():
-        axes[name].set_title(title)
+    rows = ["waveform waveform", "linear db", "log mel", "short long", "mfcc cqt"]
+    heights = {"height_ratios": [0.7, 1, 1, 1, 1]}
+    title = f"{path.name}, {len(y) / hparams.sample_rate:.1f} s at {hparams.sample_rate} Hz"
+    figure, axes = new_page(11, 14.5, [row.split() for row in rows], title, **heights)
+    plots.plot_waveform(y, hparams.sample_rate, axes["waveform"]).set_title("Waveform")
+    linear, db = plots.stft_settings(hparams, scale="none"), plots.stft_settings(hparams)
+    mel, mfcc = (plots.own_settings(hparams, feature=kind) for kind in ("log_mel", "mfcc"))
+    for name, text, settings, axis in (
+        ("linear", "Spectrogram, linear", linear, None),
+        ("db", "Spectrogram, in dB", db, None),
+        ("log", "Spectrogram, in dB, over log-frequency", db, "log"),
+        ("mel", f"Log-mel, {hparams.num_mels} bands", mel, None),
+        ("mfcc", f"MFCC, {hparams.num_mfcc} coefficients", mfcc, None),
+        ("cqt", "Constant-Q transform", plots.audible_cqt(hparams), None),
+    ):
+        plots.plot_feature(y, settings, axes[name], axis).set_title(text)
     compare_windows(y, hparams, axes["short"], axes["long"])
     return figure
 
 
-def compare_windows(y, hparams, short, long):
-    """The STFT of the middle seconds of a waveform with a short and with a long window, in axes."""
-    start = max(0, len(y) - int(EXCERPT * hparams.sample_rate)) // 2
-    stop = min(len(y), start + int(EXCERPT * hparams.sample_rate))
-    around = max(0, start - 2 * hparams.win_size)  # half a long window, or the part would fade
+def compare_windows(y: NDArray, hparams: HParams, short: Axes, long: Axes) -> None:
+    """Draw the STFT of the middle of a waveform, once with a short and once with a long window."""
+    rate, samples = hparams.sample_rate, int(EXCERPT * hparams.sample_rate)
+    start = max(0, len(y) - samples) // 2
+    stop = min(len(y), start + samples)
+    around = max(0, start - 2 * hparams.win_size)  # half a long window, or the ends would fade
     part = y[around : stop + 2 * hparams.win_size]
     sizes = max(2, hparams.win_size // 4), hparams.win_size * 4
     for ax, name, size in zip((short, long), ("Short", "Long"), sizes):
-        plot_feature(part, stft_settings(hparams, size), ax, start=around / hparams.sample_rate)
-        shown = f"{name} window: {size} samples, {1000 * size / hparams.sample_rate:.0f} ms"
-        ends = start / hparams.sample_rate, stop / hparams.sample_rate
-        ax.set(xlim=ends, ylim=(0, min(4000, hparams.sample_rate / 2)), title=shown)
+        plots.plot_feature(part, plots.stft_settings(hparams, size), ax, start=around / rate)
+        title = f"{name} window: {size} samples, {1000 * size / rate:.0f} ms"
+        ax.set(xlim=(start / rate, stop / rate), ylim=(0, min(4000, rate / 2)), title=title)
 
 
-def windows_page(size, sample_rate):
-    """A figure of four windows of so many samples: shape above, spectrum below, its two numbers.
+def windows_page(size: int, sample_rate: int) -> Figure:
+    """A page of four windows of `size` samples: shape, spectrum, main lobe and side lobes.
 
-    Raises `UserError` where a window is too short to have side lobes.
+    Raises `UserError` if such windows are too short to have side lobes.
     """
     if size < 16:
         raise UserError(f"--win_size {size}: has no side lobes to show; pass 16 or more")
-    mosaic = [[f"{name} {row}" for name in WINDOWS] for row in ("shape", "spectrum")]
+    mosaic = [[f"{name} {row}" for name in plots.WINDOWS] for row in ("shape", "spectrum")]
     title = f"Windows of {size} samples ({1000 * size / sample_rate:.1f} ms) and their spectra"
     figure, axes = new_page(11, 5.6, mosaic, title)
-    for name in WINDOWS:
-        plot_window(name, size, sample_rate, axes[f"{name} shape"])
-        plot_window_spectrum(name, size, sample_rate, axes[f"{name} spectrum"])
-    for row, label in (("shape", "weight"), ("spectrum", "level (dB)")):
-        axes[f"Hann {row}"].set_ylabel(label)
+    for name in plots.WINDOWS:
+        plots.plot_window(name, size, sample_rate, axes[f"{name} shape"])
+        plots.plot_window_spectrum(name, size, sample_rate, axes[f"{name} spectrum"])
+    axes["Hann shape"].set_ylabel("weight")
+    axes["Hann spectrum"].set_ylabel("level (dB)")
     return figure
 
 
-def mel_page(hparams):
-    """A figure of the mel filter bank, its lowest part apart, and of both mel scales."""
-    filters, bins = hparams.num_mels, hparams.fft_size // 2 + 1
-    title = f"{filters} mel filters of equal area over {bins} bins of the STFT"
+def mel_page(hparams: HParams) -> Figure:
+    """A page of the mel filter bank, its lowest part enlarged, and both mel scales."""
+    bins, nyquist = hparams.fft_size // 2 + 1, hparams.sample_rate / 2
+    title = f"{hparams.num_mels} mel filters of equal area over {bins} bins of the STFT"
     figure, axes = new_page(11, 7, [["low", "all", "all"], ["scales"] * 3], title)
-    top = min(500.0, hparams.sample_rate / 2)
-    plot_mel_filters(hparams, axes["low"], top).set_title(f"Up to {top:.0f} Hz")
-    plot_mel_filters(hparams, axes["all"]).set_title(f"Up to {hparams.sample_rate / 2:.0f} Hz")
-    plot_mel_scales(hparams.sample_rate, axes["scales"])
+    top = min(500.0, nyquist)
+    plots.plot_mel_filters(hparams, axes["low"], top).set_title(f"Up to {top:.0f} Hz")
+    plots.plot_mel_filters(hparams, axes["all"]).set_title(f"Up to {nyquist:.0f} Hz")
+    plots.plot_mel_scales(hparams.sample_rate, axes["scales"])
     return figure
 
 
-def chunks_page(path, seconds, hparams):
-    """A figure of the feature of a file as a network gets it, cut into chunks."""
+def chunks_page(path: Path, seconds: float, hparams: HParams) -> Figure:
+    """A page of a file's feature as the model receives it, cut into chunks."""
     feature, real, counted = network_feature(path, seconds, hparams)
     figure, axes = new_page(11, 4.6, [["chunks"]], path.name)
-    plot_chunks(feature, real, counted, hparams, axes["chunks"])
+    plots.plot_chunks(feature, real, counted, hparams, axes["chunks"])
     return figure
 
 
-def augment_page(path, seconds, hparams):
-    """A figure of a file and its augmented copies: waveform and log-mel of each, in one scale."""
+def augment_page(path: Path, seconds: float, hparams: HParams) -> Figure:
+    """A page of a file and its augmented copies: waveform, log-mel, and how the log-mel differs."""
     made = augmented(path, seconds, hparams)
-    settings = own_settings(hparams, feature="log_mel")
-    title = f"{path.name}: copies by data_augment.py, seed {hparams.seed}"
-    mosaic = [[f"{told} y", told] for told in made]
-    figure, axes = new_page(11, 1.75 * len(made) + 0.6, mosaic, title, sharex=True)
-    limits = colour_limits(extract_feature(made[ORIGINAL], settings), settings)
-    for told, y in made.items():
-        plot_waveform(y, hparams.sample_rate, axes[f"{told} y"]).set_title(told, fontsize=10)
-        plot_feature(y, settings, axes[told], limits=limits)
-    for told in list(made)[:-1]:
-        axes[told].set_xlabel("")
-        axes[f"{told} y"].set_xlabel("")
-    axes[told].set_xlim(0, max(map(len, made.values())) / hparams.sample_rate)
-    bar = {"ax": [axes[told] for told in made], "label": SHOWN[settings.scale], "aspect": 50}
-    figure.colorbar(axes[ORIGINAL].collections[0], **bar)
+    settings = plots.own_settings(hparams, feature="log_mel")
+    features = {title: extract_feature(y, settings) for title, y in made.items()}
+    limits = plots.colour_limits(features[ORIGINAL], settings)
+    mosaic = [[f"{title} y", title, f"{title} minus"] for title in made]
+    mosaic[0][2] = "."  # empty: the original does not differ from itself
+    page = f"{path.name}: copies by data_augment.py, seed {hparams.seed}"
+    figure, axes = new_page(11, 1.75 * len(made) + 0.6, mosaic, page, sharex=True)
+    for title, y in made.items():
+        ax = plots.plot_waveform(y, hparams.sample_rate, axes[f"{title} y"])
+        ax.set_title(title, fontsize=SMALL)
+        plots.plot_feature(y, settings, axes[title], limits=limits)
+    draw_differences(features, settings, axes)
+    axes[ORIGINAL].set_title("log-mel", fontsize=SMALL)
+    for name in (name for row in mosaic[:-1] for name in row if name in axes):
+        axes[name].set_xlabel("")
+    axes[ORIGINAL].set_xlim(0, max(map(len, made.values())) / hparams.sample_rate)
+    bar = plots.colour_bar(settings) | {"location": "bottom", "aspect": 30, "pad": 0.01}
+    figure.colorbar(axes[ORIGINAL].collections[0], ax=[axes[title] for title in made], **bar)
     return figure
 
 
-def filters_page(title, weights, hparams):
-    """A figure of the filters of a first convolution (filters, bins, rows), one scale for all.
+def draw_differences(
+    features: dict[str, NDArray], settings: HParams, axes: dict[str, Axes]
+) -> None:
+    """Draw each copy's log-mel (frames, bands) minus the original's, over the frames of both.
 
-    Those with the largest weights, if there are many.
+    Each picture has its own colour bar: soft noise changes little, a moved note much.
     """
+    original, *copies = features.values()
+    panels = [axes[f"{title} minus"] for title in features if title != ORIGINAL]
+    for ax, copy in zip(panels, copies):
+        frames = min(len(original), len(copy))
+        difference = copy[:frames] - original[:frames]
+        times = np.arange(frames) * row_seconds(settings)
+        most = float(np.percentile(np.abs(difference), plots.PERCENTILES[1])) or 1.0  # silence: 0
+        bar = {"extend": "both", "label": "difference"}
+        colours = {"cmap": TWO_SIDED_MAP, "vmin": -most, "vmax": most}
+        plots.show(difference, times, plots.bin_hz(settings), "mel", bar, ax, **colours)
+        ax.set(ylabel="", yticks=[])  # the same as on the left
+    unit = plots.SCALE_LABELS[settings.scale]
+    panels[0].set_title(f"copy minus original\n{unit}", fontsize=SMALL)
+
+
+def filters_page(title: str, weights: NDArray, hparams: HParams) -> Figure:
+    """A page of the filters of a first convolution (filters, bins, rows), on one colour scale.
+
+    Shows at most `MOST_FILTERS`: those with the largest weights.
+    """
+    from training.plots import label_filters, plot_filter  # it loads torch
+
     size = np.abs(weights).sum((1, 2))
     chosen = np.sort(np.argsort(-size, kind="stable")[:MOST_FILTERS])
     columns = min(8, len(chosen))
@@ -214,72 +216,24 @@ def filters_page(title, weights, hparams):
     figure, axes = new_page(11, 1.9 * rows + 1, mosaic, title, sharex=True, sharey=True)
     most = np.abs(weights).max()
     for number in chosen:
-        plot_filter(weights[number], most, axes[str(number)]).set_title(number, fontsize=9)
+        plot_filter(weights[number], most, axes[str(number)]).set_title(number, fontsize=TINY)
     label_filters([axes[row[0]] for row in mosaic], weights, hparams)
-    for name in mosaic[-1]:
-        if name != ".":
-            axes[name].set_xlabel("row")
+    for name in axes.keys() & mosaic[-1]:
+        axes[name].set_xlabel("row")
     if images := axes[names[0]].images:
         figure.colorbar(images[0], ax=list(axes.values()), label="weight", aspect=40)
     return figure
 
 
-def run_page(title, history, report):
-    """A figure of a run: learning curves, scores, and its most confidently wrong predictions.
+def draw_run(args: argparse.Namespace) -> None:
+    """Draw the page of a run: learning curves, scores and hardest tracks, if the run has them.
 
-    `history` has the rows of `history.csv`, or none; `report` is what `report.json` holds, or None.
+    Raises `UserError` if the run has neither.
     """
-    rows, heights, width = run_rows(history, report)
-    options = {"height_ratios": heights, "width_ratios": [1.1, 1]}
-    figure, axes = new_page(width, sum(heights) + 0.4, rows, title, **options)
-    if history:
-        best = min(history, key=lambda row: row["valid_loss"])["epoch"]
-        tagging = report and "per_tag" in report
-        label = "share of tags right, by chunk" if tagging else "chunk accuracy"
-        pair = axes["loss"], axes["acc"]
-        plot_learning_curves(history, report["best_epoch"] if report else best, label, pair)
-    if report:
-        draw_scores(report, axes)
-    return figure
+    from training.checkpoint import find_run_folder, read_history, read_report  # it loads torch
+    from training.plots import run_page
 
-
-def run_rows(history, report):
-    """What stands where on the page of a run: names of axes in rows, their heights, the width."""
-    rows, heights, width = [], [], 11
-    if history:
-        rows, heights = [["loss", "acc"]], [3.4]
-    if report and "per_tag" in report:
-        tall = tag_inches(len(report["per_tag"]))
-        return [*rows, ["roc", "pr"], ["wrong", "wrong"]], [*heights, tall, 5.5], width
-    if report:
-        genres = len(report["per_genre"])
-        if genres <= 10 and max(map(len, report["per_genre"])) <= LONGEST_NAME:
-            return [*rows, ["matrix", "wrong"]], [*heights, 5.5], width
-        tall = matrix_inches(genres)
-        rows, heights = [*rows, ["matrix"] * 2, ["wrong"] * 2], [*heights, tall, 5.5]
-        width = max(width, tall + 1)
-    return rows, heights, width
-
-
-def draw_scores(report, axes):
-    """The scores of a report and its wrong tracks, in axes by name."""
-    if "per_tag" in report:
-        plot_tag_scores(report, (axes["roc"], axes["pr"]))
-        axes["pr"].set_yticks([])  # those on its left
-    else:
-        matrix, genres = np.array(report["confusion_matrix"]), list(report["per_genre"])
-        plot_confusion_matrix(matrix, genres, axes["matrix"])
-    plot_wrong(find_wrong(report), axes["wrong"])
-
-
-def draw_run(args):
-    """Draw the page of a run: learning curves, scores, what was wrong; of what there is of these.
-
-    Raises `UserError` where there is nothing of it.
-    """
-    from training.checkpoint import read_history
-
-    folder = run_folder(args.run)
+    folder = find_run_folder(args.run)
     history, report = read_history(folder), read_report(folder)
     if not history and not report:
         raise UserError(
@@ -287,99 +241,93 @@ def draw_run(args):
             "train_test.py or classic.py"
         )
     if not history:
-        print(f"{folder} has no history.csv, as runs of classic.py: no learning curves")
+        print(f"{folder} has no history.csv, like all runs of classic.py: no learning curves")
     if not report:
-        print(f"{folder} has no report.json, as its training has not ended: learning curves alone")
+        print(f"{folder} has no report.json, as its training has not ended: learning curves only")
     save(run_picture(args, folder, "run"), run_page, folder.resolve().name, history, report)
 
 
-def draw_filters(args):
-    """Draw the page of what the first convolution of a run learned."""
+def draw_filters(args: argparse.Namespace) -> None:
+    """Draw the page of the filters in the first convolution of a run."""
     from training.checkpoint import find_weights
-    from training.trained_run import Run
+    from training.trained_run import TrainedRun
 
-    run = Run(find_weights(args.filters or None), "cpu")
+    run = TrainedRun(find_weights(args.filters or None), "cpu")
     weights = first_filters(run.model)
     count, bins, rows = weights.shape
     shape = f"{bins} x {rows} (bins x rows of {1000 * row_seconds(run.hparams):.3g} ms)"
     title = f"First convolution of {run.hparams.model}: {count} filters of {shape}"
     if count > MOST_FILTERS:
-        title += f", those {MOST_FILTERS} with the largest weights"
+        title += f", the {MOST_FILTERS} with the largest weights"
     path = run_picture(args, run.weights.parent, "filters")
     save(path, filters_page, title, weights, run.hparams)
 
 
-def run_picture(args, folder, name):
+def run_picture(args: argparse.Namespace, folder: Path, name: str) -> Path:
     """The path of a page of a run: in its folder, or named after it in `--out`."""
-    if args.out:
-        return Path(args.out, f"{folder.resolve().name}-{name}.png")
-    return folder / f"{name}.png"
+    path = Path(args.out, f"{folder.resolve().name}-{name}.png")
+    return path if args.out else folder / f"{name}.png"
 
 
-def save(path, plot, *data):
-    """Write the picture that `plot(*data)` draws and say where."""
+def save(path: Path, plot: Callable[..., FigureBase], *data: Any) -> None:
+    """Write the figure of `plot(*data)`, and print its path."""
     save_picture(path, plot, *data)
     print(path, flush=True)
 
 
-def draw_track(path, args, hparams, drawn):
-    """Draw the pages of a file; `drawn` are the paths that others took, and then its own too."""
-    pages = [name for name in ("chunks", "augment") if getattr(args, name)] or ["features"]
-    for name in pages:
-        target = Path(args.out, f"{path.name}-{name}.png")
-        while target in drawn:
-            target = target.with_name(f"{target.stem}-{len(drawn) + 1}.png")
-        drawn.add(target)
-        save(target, TRACK_PAGES[name], path, args.seconds, hparams)
-
-
-TRACK_PAGES = {"features": features_page, "chunks": chunks_page, "augment": augment_page}
-
-
-def draw_tracks(args, hparams):
-    """Draw the pages of all files; returns the exit status, 1 where one cannot be read."""
-    from audio.reading import do_each, find_audio
-
+def draw_tracks(args: argparse.Namespace, hparams: HParams) -> int:
+    """Draw the pages of all files; return the exit status, 1 if a file cannot be read."""
     if args.seconds and not args.chunks:
         print(f"The first {args.seconds:g} s of each track; --seconds 0 takes all")
-    failed, drawn = [], set()
-    for _ in do_each(
-        lambda path: draw_track(path, args, hparams, drawn), find_audio(args.files), failed
-    ):
+    asked = [name for name in ("chunks", "augment") if getattr(args, name)] or ["features"]
+    pages = {"features": features_page, "chunks": chunks_page, "augment": augment_page}
+    failed: list[str] = []
+    taken: set[Path] = set()  # files of several folders can have one name
+
+    def draw(path: Path) -> None:
+        for name in asked:
+            target = free_name(Path(args.out, f"{path.name}-{name}.png"), taken)
+            save(target, pages[name], path, args.seconds, hparams)
+
+    for _ in continue_past_errors(draw, find_audio(args.files), failed):
         pass
     return 1 if failed else 0
 
 
-def parse(argv=None):
-    """The command line's pages, and the settings."""
-    parser = make_parser(HParams())
+def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, HParams]:
+    """Parse the command line; return its own flags and the settings."""
+    parser = make_parser(HParams(), groups=("feature", "seed"))
     parser.usage = "%(prog)s [file ...] [--page ...] [--flag value ...] [@file of flags] [--help]"
     parser.description = "Pictures of audio files, settings and runs."
     add = parser.add_argument
-    add("files", nargs="*", help="audio files, and folders of them")
-    add("--chunks", action="store_true", help="of files, the feature as a network gets it")
-    add("--augment", action="store_true", help="of files, the copies of data_augment.py")
-    add("--seconds", type=float, default=30.0, help="seconds of a file on a page (0: all) [30]")
+    add("files", nargs="*", help="audio files or folders")
+    add("--chunks", action="store_true", help="page of a file: its feature as a model receives it")
+    add(
+        "--augment",
+        action="store_true",
+        help="page of a file: it and its copies by data_augment.py",
+    )
+    add("--seconds", type=float, default=30.0, help="seconds of a file to show (0: all) [30]")
     add("--windows", action="store_true", help="windows of --win_size and their spectra")
     add("--mel_filters", action="store_true", help="the mel filter bank and both mel scales")
-    run = {"nargs": "?", "const": "", "metavar": "RUN"}
-    add("--run", **run, help="a run: learning curves, scores, what was wrong [the newest]")
-    add("--filters", **run, help="what the first convolution of a run learned [the newest]")
-    add("--out", default="", help="folder of the pictures [the current one; that of the run]")
+    run: Any = {"nargs": "?", "const": "", "metavar": "RUN"}
+    add("--run", **run, help="a run: learning curves, scores, hardest tracks [the newest]")
+    add("--filters", **run, help="the filters of a run's first convolution [the newest]")
+    add("--out", default="", help="folder of the pictures [the current one; for a run, its own]")
     args, unknown = parser.parse_known_intermixed_args(argv)
     if unknown:
         parser.error(unknown_flag(unknown[0], parser))
     names = {f.name for f in dataclasses.fields(HParams)} & vars(args).keys()
     check_flags(parser, args, names)
-    return args, HParams().with_flags({name: getattr(args, name) for name in names}, parser)
+    return args, replace_given(HParams(), {name: getattr(args, name) for name in names}, parser)
 
 
-def check_flags(parser, args, names):
-    """Have the parser exit where flags ask for no page, or for settings (their names) of a run."""
+def check_flags(parser: argparse.ArgumentParser, args: argparse.Namespace, names: set[str]) -> None:
+    """Exit with a message if there is no page to draw, or if settings (`names`) come with a run."""
     if not 0 <= args.seconds < np.inf:
         parser.error(f"--seconds {args.seconds:g}: must be 0 (all) or more")
     if (args.chunks or args.augment) and not args.files:
-        parser.error("--chunks and --augment are of files: name one")
+        parser.error("--chunks and --augment draw files: name one")
     if args.files or args.windows or args.mel_filters:
         return
     if args.run is None and args.filters is None:
@@ -388,8 +336,8 @@ def check_flags(parser, args, names):
         parser.error(f"--{min(names)}: settings come from the run; leave it out")
 
 
-def main(argv=None):
-    """Draw the pages asked for; the status is 1 where a file cannot be read."""
+def main(argv: list[str] | None = None) -> int:
+    """Draw the chosen pages; the status is 1 if a file cannot be read."""
     args, hparams = parse(argv)
     if args.windows:
         sizes = hparams.win_size, hparams.sample_rate

@@ -1,102 +1,176 @@
-"""The chunk rule: how many rows a track keeps, pads and counts; rows to seconds; streaming."""
+"""Cut a track into chunks: which rows are kept, padded and counted, and when each sounds.
 
-import sys
+A row is one frame of a feature, or one sample if the feature is the waveform. A track is cropped or
+padded with silence to whole chunks. A chunk counts, in training and in scores, if at least half of
+it is real, or if it is the track's only one.
+
+Arrays: waveform (samples,); feature (rows, bins), time first; chunks (n, chunk_length, bins).
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from audio.features import extract_feature, silent_row
-from audio.reading import audio_seconds, load_audio, remedy, stream_audio
+from audio import reading
+from audio.features import count_frames, extract_feature, silent_row
+from hparams import HParams
 from support.errors import UserError
 
+LONGEST_WHOLE = 120  # seconds; longer files are streamed, so that memory does not grow with them
+BATCH_VALUES = 1 << 18  # values given to a model at once; the largest model needs a few 100 MB
+Rows = TypeVar("Rows", float, NDArray[Any])
 
-def row_seconds(hparams):
-    """The time from a row of the feature to the next."""
-    return (1 if hparams.feature == "waveform" else hparams.hop_size) / hparams.sample_rate
+
+def row_unit(hparams: HParams) -> str:
+    """Return what rows of the feature are called: "samples" or "frames"."""
+    return "samples" if hparams.feature == "waveform" else "frames"
 
 
-def kept_length(frames, hparams):
-    """Rows stored of a track of `frames`: whole chunks of feature_length, or of the track if 0."""
+def row_hop(hparams: HParams) -> int:
+    """Return the samples from one row of the feature to the next."""
+    return 1 if hparams.feature == "waveform" else hparams.hop_size
+
+
+def seconds_of(rows: Rows, hparams: HParams) -> Rows:
+    """Return the duration of a number of rows, or of each number in an array, in seconds."""
+    return rows * row_hop(hparams) / hparams.sample_rate
+
+
+def row_seconds(hparams: HParams) -> float:
+    """Return the seconds from one row of the feature to the next."""
+    return seconds_of(1, hparams)
+
+
+def estimate_rows(seconds: float, hparams: HParams) -> int:
+    """Return the rows of the feature for a duration; 0 if that is unknown (infinite)."""
+    if seconds == math.inf:
+        return 0
+    samples = int(seconds * hparams.sample_rate)
+    return samples if hparams.feature == "waveform" else count_frames(samples, hparams)
+
+
+def kept_length(rows: int, hparams: HParams) -> int:
+    """Return the rows stored for a track of `rows`, a multiple of chunk_length."""
     chunk = hparams.chunk_length
     if hparams.feature_length:
-        return hparams.feature_length // chunk * chunk
-    return -(-frames // chunk) * chunk
+        return hparams.feature_length // chunk * chunk  # rounded down
+    return -(-rows // chunk) * chunk  # rounded up
 
 
-def counted_chunks(frames, stored, hparams):
-    """How many of a track's `stored` chunks count, for `frames` real frames."""
+def counted_chunks(rows: int, hparams: HParams) -> int:
+    """Return how many chunks of a track with `rows` real rows count: at least one."""
     chunk = hparams.chunk_length
-    return min(stored, max(1, (2 * frames + chunk) // (2 * chunk)))
+    return max(1, (2 * rows + chunk) // (2 * chunk))  # half a chunk rounds up
 
 
-LONGEST_WHOLE = 120  # seconds of audio that are read at once
+def kept_samples(hparams: HParams) -> int | None:
+    """Return how many samples of a waveform the kept rows depend on; None means all."""
+    if not hparams.feature_length or hparams.feature == "cqt":  # the filters of a CQT are long
+        return None
+    if hparams.feature == "waveform":
+        return hparams.feature_length
+    return (hparams.feature_length - 1) * hparams.hop_size + hparams.fft_size
 
 
-BATCH_VALUES = 1 << 18  # of chunks given to a model at once: some hundred MB in the largest one
+def resize_array(
+    array: NDArray[Any], length: int, padding: float | NDArray[Any] = 0
+) -> NDArray[Any]:
+    """Crop or pad an array to a number of rows; its type stays.
+
+    Parameters
+    ----------
+    array, length : (rows, ...), int
+        Values, and the number of rows to return.
+    padding : float or (...)
+        Row that is added at the end.
+
+    Returns
+    -------
+    (length, ...)
+
+    Examples
+    --------
+    >>> resize_array(np.array([1, 2, 3]), 5)
+    array([1, 2, 3, 0, 0])
+    """
+    resized = np.full((length, *array.shape[1:]), padding, dtype=array.dtype)
+    resized[: len(array)] = array[:length]
+    return resized
 
 
-def track_chunks(path, hparams):
+def split_chunks(
+    feature: NDArray[np.float32], hparams: HParams, rows: int | None = None
+) -> tuple[NDArray[np.float32], int]:
+    """Crop or pad a feature (rows, bins) to `rows`, by default its `kept_length`, and cut it.
+
+    Returns its chunks (n, chunk_length, bins) and how many of their rows are real.
+    """
+    if rows is None:
+        rows = kept_length(len(feature), hparams)
+    padded = resize_array(feature, rows, silent_row(hparams))
+    # (rows, bins) -> (chunks, chunk_length, bins)
+    chunks = padded.reshape(-1, hparams.chunk_length, feature.shape[1])
+    return chunks, min(len(feature), rows)
+
+
+def check_finite(path: str | Path, feature: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the feature of a file. Raises `UserError` if values overflowed."""
+    if not np.isfinite(feature).all():
+        raise UserError(f"{path} holds values too large for a spectrum: {reading.remedy(path)}")
+    return feature
+
+
+def track_chunks(path: str | Path, hparams: HParams) -> Iterator[tuple[NDArray[np.float32], int]]:
     """Yield a file's chunks that count, in batches (n, chunk_length, bins), and their real rows.
 
-    They are those of extraction: of as many rows as `feature_length` keeps, 0 meaning all. Raises
-    `UserError` where the file cannot be read.
+    These are the chunks that extraction stores. Raises `UserError` if the file cannot be used.
     """
-    return cut_chunks(feature_parts(path, hparams), hparams)
-
-
-def feature_parts(path, hparams):
-    """Yield the feature of a file in parts (rows, bins), no more rows in all than are kept."""
-    if audio_seconds(path) <= LONGEST_WHOLE:
-        y = load_audio(path, hparams, kept_samples(hparams))
-        parts = [extract(y, hparams)]
+    parts: Iterable[NDArray[np.float32]]
+    if reading.audio_seconds(path) <= LONGEST_WHOLE:
+        parts = [extract_feature(reading.load_audio(path, hparams, kept_samples(hparams)), hparams)]
     else:
-        parts = stream_feature(stream_audio(path, hparams), hparams)
-    left = kept_length(0, hparams) if hparams.feature_length else sys.maxsize
-    for part in parts:
-        if not np.isfinite(part).all():
-            raise UserError(f"{path} holds values too large for a spectrum: {remedy(path)}")
-        yield part[:left]
-        left -= len(part)
-        if left <= 0:
-            return
+        parts = stream_feature(reading.stream_audio(path, hparams), hparams)
+    finite = (check_finite(path, part) for part in parts)
+    length = kept_length(0, hparams) if hparams.feature_length else None
+    yield from cut_chunks(reading.first_rows(finite, length), hparams)
 
 
-def extract(y, hparams):
-    """The feature of a waveform; values too large for one become infinite without a warning."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return extract_feature(y, hparams)
-
-
-def stream_feature(waveform, hparams):
-    """Yield the feature of a waveform that comes in parts (samples,), in parts (rows, bins).
-
-    Each is extracted together with the rows around it that it may depend on.
-    """
-    hop = 1 if hparams.feature == "waveform" else hparams.hop_size
-    around = rows_around(hparams)
-    y, before = np.zeros(0, dtype=np.float32), 0  # begins `before` rows ahead of the next row
+def stream_feature(
+    waveform: Iterable[NDArray[np.float32]], hparams: HParams
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the feature of a waveform that comes in parts (samples,), in parts (rows, bins)."""
+    # y keeps all that a row depends on, so the values are those of the waveform in one piece
+    hop, around = row_hop(hparams), rows_around(hparams)
+    y, before = np.zeros(0, dtype=np.float32), 0  # y starts `before` rows ahead of the next row
     for part in waveform:
         y = np.concatenate([y, part])
         rows = len(y) // hop - before - around
         if rows <= around:
             continue
-        yield extract(y, hparams)[before : before + rows]
+        yield extract_feature(y, hparams)[before : before + rows]
         kept = min(before + rows, around)
         y, before = y[(before + rows - kept) * hop :], kept
-    yield extract(y, hparams)[before:]
+    yield extract_feature(y, hparams)[before:]
 
 
-def rows_around(hparams):
-    """How many rows before and after a row its feature may depend on."""
+def rows_around(hparams: HParams) -> int:
+    """Return how many rows before and after a row its feature can depend on."""
     if hparams.feature == "waveform":
         return 0
     samples = hparams.fft_size
-    if hparams.feature == "cqt":  # its lowest filter, and resampling down to that
+    if hparams.feature == "cqt":  # the longest filter (at 32.7 Hz), and resampling down to it
         periods = 1 / (2 ** (1 / hparams.bins_per_octave) - 1)
         samples = int((2 * periods / 32.7 + 2) * hparams.sample_rate)
     return samples // hparams.hop_size + 2
 
 
-def cut_chunks(parts, hparams):
+def cut_chunks(
+    parts: Iterable[NDArray[np.float32]], hparams: HParams
+) -> Iterator[tuple[NDArray[np.float32], int]]:
     """Yield the chunks of a feature that comes in parts (rows, bins), as `track_chunks` does."""
     length, bins = hparams.chunk_length, hparams.num_bins
     most = max(1, BATCH_VALUES // (length * bins)) * length  # rows of a batch
@@ -106,75 +180,31 @@ def cut_chunks(parts, hparams):
         whole = len(rest) // length * length
         for start in range(0, whole, most):
             x = rest[start : min(start + most, whole)]
-            yield x.reshape(-1, length, bins), len(x)
+            yield x.reshape(-1, length, bins), len(x)  # (rows, bins) -> (n, length, bins)
         rest, done = rest[whole:], done + whole // length
-    frames = done * length + len(rest)
-    if counted_chunks(frames, done + 1, hparams) > done:
-        yield resize_array(rest, length, silent_row(hparams))[None], len(rest)
+    if counted_chunks(done * length + len(rest), hparams) > done:
+        yield split_chunks(rest, hparams, length)
 
 
-def seconds_of(rows, hparams):
-    """The duration of so many rows of a feature."""
-    return rows * (1 if hparams.feature == "waveform" else hparams.hop_size) / hparams.sample_rate
+def network_feature(
+    path: str | Path, seconds: float, hparams: HParams
+) -> tuple[NDArray[np.float32], int, int]:
+    """Return what a model receives for a file: feature (rows, bins), real rows, counted chunks.
+
+    If `feature_length` is 0, only the first `seconds` of the file are read (0: all).
+    """
+    if hparams.feature_length:
+        y = reading.load_audio(path, hparams, kept_samples(hparams))
+    else:
+        y = reading.read_start(path, seconds, hparams)
+    chunks, real = split_chunks(extract_feature(y, hparams), hparams)
+    # (chunks, chunk_length, bins) -> (rows, bins)
+    return chunks.reshape(-1, hparams.num_bins), real, counted_chunks(real, hparams)
 
 
-def describe_length(hparams):
-    """Which part of a track counts, as one line."""
+def describe_length(hparams: HParams) -> str:
+    """Return a line that says which part of a track is used."""
     if not hparams.feature_length:
         return "All of each track"
     seconds = seconds_of(kept_length(0, hparams), hparams)
     return f"The first {seconds:.1f} s of each track, as the run was tested"
-
-
-def resize_array(array, length, padding=0):
-    """An array cropped or padded to `length` rows: (rows, ...) to (length, ...)."""
-    resized = np.full((length, *array.shape[1:]), padding, dtype=array.dtype)
-    resized[: len(array)] = array[:length]
-    return resized
-
-
-def kept_samples(hparams):
-    """How many samples of a waveform the frames kept of it depend on; None for all."""
-    if not hparams.feature_length or hparams.feature == "cqt":  # whose lowest bins last a second
-        return None
-    if hparams.feature == "waveform":
-        return hparams.feature_length
-    return (hparams.feature_length - 1) * hparams.hop_size + hparams.fft_size
-
-
-def read_start(path, seconds, hparams):
-    """The first seconds of a file (0: all), no more of it read: waveform (samples,).
-
-    Raises `UserError` where it cannot be read, or is too short for a picture.
-    """
-    left = int(seconds * hparams.sample_rate) if seconds else np.inf
-    parts = []
-    for part in stream_audio(path, hparams):
-        parts.append(part[: int(min(left, len(part)))])
-        left -= len(part)
-        if left <= 0:
-            break
-    y = np.concatenate(parts)
-    if len(y) < 4 * hparams.win_size:
-        raise UserError(
-            f"{path} has {len(y)} samples, too few for a page: it takes four windows "
-            f"({4 * hparams.win_size}); take more of it, or a smaller --win_size and --fft_size"
-        )
-    return y
-
-
-def network_feature(path, seconds, hparams):
-    """What a network gets of a track: feature (rows, bins), and how many rows and chunks count.
-
-    As extraction does it, cropped and padded to `feature_length`; of `feature_length` 0 only the
-    first seconds are taken (0: all). Returns (feature, real rows, counted chunks).
-    """
-    if hparams.feature_length:
-        y = load_audio(path, hparams, kept_samples(hparams))
-    else:
-        y = read_start(path, seconds, hparams)
-    feature = extract_feature(y, hparams)
-    length = kept_length(len(feature), hparams)
-    real = min(len(feature), length)
-    counted = counted_chunks(real, length // hparams.chunk_length, hparams)
-    return resize_array(feature, length, silent_row(hparams)), real, counted

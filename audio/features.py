@@ -1,77 +1,125 @@
-"""Features of a waveform: STFT, mel, MFCC, CQT, and the table of their kinds."""
+"""Features of a waveform: STFT, log-mel, MFCC, CQT.
+
+A new kind is a function of a waveform and the settings, an entry in `FEATURES` here, and its name
+and number of bins in hparams.py (`KINDS`, `HParams.num_bins`).
+
+Arrays: waveform (samples,) float32 mono in [-1, 1]; feature (frames, bins) float32, time first.
+"""
 
 import functools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import scipy.fft
+from numpy.typing import NDArray
 
+from hparams import HParams
 from support.errors import UserError
 
-BLOCK = 128  # frames transformed at once: few enough to stay in the cache
-
-
+BLOCK = 128  # frames transformed at once: few enough to stay in the processor's cache
 BAND = 32  # neighbouring mel filters applied at once
+SILENCE = np.float32(1e-5)  # the smallest magnitude in dB features: -100 dB
 
 
-def stft(y, hparams):
-    """Short-time Fourier transform of a waveform (slide "STFT"), as `librosa.stft` defines it.
+def stft(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.complex64]:
+    """Short-time Fourier transform (slide "STFT"), as `librosa.stft` defines it.
 
-    Parameters: y (samples,). Returns complex64 (fft_size // 2 + 1, frames): 1 s at 22,050 Hz gives
-    513 x 44 with fft 1024 and hop 512. Frames are centred on multiples of hop_size, zeros beyond
-    the ends; the window is a periodic Hann of win_size, centred in fft_size.
+    Frames are centred on multiples of hop_size, with zeros beyond the ends. The window is a
+    periodic Hann of win_size, centred in fft_size.
+
+    Parameters
+    ----------
+    y, hparams : (samples,), HParams
+        Waveform, and settings: fft_size, win_size, hop_size.
+
+    Returns
+    -------
+    (fft_size // 2 + 1, frames), complex64
+
+    Examples
+    --------
+    >>> stft(np.zeros(22050, np.float32), HParams(fft_size=1024, hop_size=512)).shape
+    (513, 44)
     """
-    frames = cut_frames(y, 0, count_frames(len(y), hparams), hparams)
-    return scipy.fft.rfft(frames * hann(hparams), axis=1).T
+    return np.concatenate(list(complex_spectra(y, hparams))).T  # (frames, bins) -> (bins, frames)
 
 
-def count_frames(samples, hparams):
-    """How many frames a waveform of so many samples has."""
+def complex_spectra(y: NDArray[np.float32], hparams: HParams) -> Iterator[NDArray[np.complex64]]:
+    """Yield the STFT of a waveform in blocks (BLOCK or fewer frames, fft_size // 2 + 1)."""
+    size, hop, window = hparams.fft_size, hparams.hop_size, hann(hparams)
+    frames = count_frames(len(y), hparams)
+    for start in range(0, frames, BLOCK):
+        # frame i is centred on sample i * hop; only blocks at the ends are padded, hence copied
+        first = start * hop - size // 2
+        last = (min(start + BLOCK, frames) - 1) * hop - size // 2 + size
+        part = y[max(0, first) : max(0, last)]
+        if first < 0 or last > len(y):
+            part = np.pad(part, (max(0, -first), max(0, last - max(len(y), first))))
+        # (samples,) -> (frames, fft_size), overlapping: a view
+        block = np.lib.stride_tricks.sliding_window_view(part, size)[::hop]
+        yield scipy.fft.rfft(block * window, axis=1)
+
+
+def spectra(y: NDArray[np.float32], hparams: HParams) -> Iterator[NDArray[np.float32]]:
+    """Yield the magnitude STFT of a waveform in blocks (BLOCK or fewer frames, bins)."""
+    return map(np.abs, complex_spectra(y, hparams))
+
+
+def count_frames(samples: int, hparams: HParams) -> int:
+    """Return the number of frames of a waveform, the same as librosa's."""
     odd = hparams.fft_size % 2
     return 1 + max(0, samples - odd) // hparams.hop_size
 
 
-def cut_frames(y, start, stop, hparams):
-    """Frames `start` to `stop` of a waveform: (frames, fft_size), centred on multiples of hop_size.
-
-    A view of it, but where frames reach beyond its ends: there are zeros.
-    """
-    fft_size, hop = hparams.fft_size, hparams.hop_size
-    first = start * hop - fft_size // 2
-    last = (stop - 1) * hop - fft_size // 2 + fft_size
-    part = y[max(0, first) : max(0, last)]
-    if first < 0 or last > len(y):
-        part = np.pad(part, (max(0, -first), max(0, last - max(len(y), first))))
-    step = part.strides[0]
-    return np.lib.stride_tricks.as_strided(part, (stop - start, fft_size), (hop * step, step))
+def hann(hparams: HParams) -> NDArray[np.float32]:
+    """Return a periodic Hann window of win_size, centred in fft_size: (fft_size,)."""
+    # np.hanning is symmetric: without its last value the window is periodic
+    window = np.hanning(hparams.win_size + 1)[:-1].astype(np.float32)
+    missing = hparams.fft_size - hparams.win_size
+    return np.pad(window, (missing // 2, missing - missing // 2))
 
 
-def hann(hparams):
-    """A periodic Hann window of win_size, centred in fft_size: float32 (fft_size,)."""
-    window = np.zeros(hparams.fft_size, dtype=np.float32)
-    start = (hparams.fft_size - hparams.win_size) // 2
-    window[start : start + hparams.win_size] = np.hanning(hparams.win_size + 1)[:-1]
-    return window
+def hz_to_mel(hz: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Convert Hz to mels on Slaney's scale (Auditory Toolbox, 1998)."""
+    # linear up to 1 kHz, with 3 mels per 200 Hz; logarithmic above, with 27 mels per factor of 6.4
+    logarithmic = 15 + 27 * np.log(np.maximum(hz, 1) / 1000) / np.log(6.4)
+    return np.where(np.less(hz, 1000), np.multiply(hz, 3) / 200, logarithmic)
 
 
-def mel_edges(sample_rate, num_mels):
-    """Where mel filters begin, peak and end: (num_mels + 2,) in Hz, a filter has three neighbours.
-
-    Equal steps of Slaney's scale (Auditory Toolbox, 1998): 3 mels are 200 Hz up to 1 kHz, then 27
-    mels are a factor of 6.4.
-    """
-    top = sample_rate / 2
-    top_mel = top * 3 / 200 if top < 1000 else 15 + 27 * np.log(top / 1000) / np.log(6.4)
-    mels = np.linspace(0, top_mel, num_mels + 2)
+def mel_to_hz(mels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Convert mels on Slaney's scale to Hz."""
     return np.where(mels < 15, mels * 200 / 3, 1000 * 6.4 ** ((mels - 15) / 27))
 
 
-@functools.lru_cache(maxsize=4)
-def mel_filters(sample_rate, fft_size, num_mels):
-    """Mel filter bank (num_mels, fft_size // 2 + 1), float32, as `librosa.filters.mel` builds it.
+def mel_edges(sample_rate: int, num_mels: int) -> NDArray[np.float64]:
+    """Return the edges of mel filters in Hz, (num_mels + 2,), in equal steps of mels.
 
-    Triangles of equal area between the `mel_edges`.
+    Filter i starts at edge i, peaks at edge i + 1 and ends at edge i + 2.
     """
-    edges = mel_edges(sample_rate, num_mels)[:, None]
+    return mel_to_hz(np.linspace(0, hz_to_mel(sample_rate / 2), num_mels + 2))
+
+
+@functools.lru_cache(maxsize=4)
+def mel_filters(sample_rate: int, fft_size: int, num_mels: int) -> NDArray[np.float32]:
+    """Mel filter bank, as `librosa.filters.mel` builds it: triangles of equal area.
+
+    Parameters
+    ----------
+    sample_rate, fft_size : int
+        Samples per second, and samples of the Fourier transform.
+    num_mels : int
+        Number of filters, which reach from 0 Hz to half the sample rate.
+
+    Returns
+    -------
+    (num_mels, fft_size // 2 + 1)
+
+    Examples
+    --------
+    >>> mel_filters(22050, 1024, 128).shape
+    (128, 513)
+    """
+    edges = mel_edges(sample_rate, num_mels)[:, None]  # (num_mels + 2, 1), against (bins,)
     lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
     hz = np.fft.rfftfreq(fft_size, 1 / sample_rate)
     triangles = np.minimum((hz - lower) / (centre - lower), (upper - hz) / (upper - centre))
@@ -79,131 +127,201 @@ def mel_filters(sample_rate, fft_size, num_mels):
 
 
 @functools.lru_cache(maxsize=4)
-def mel_bands(sample_rate, fft_size, num_mels):
-    """The mel filter bank without most of its zeros: a list of (mels, bins, weights (bins, mels)).
-
-    A filter is 0 but for a few bins, and neighbours share most of theirs: products over the bins
-    that a slice of mels needs are a quarter of the whole product.
-    """
+def mel_bands(
+    sample_rate: int, fft_size: int, num_mels: int
+) -> list[tuple[slice, NDArray[np.float32]]]:
+    """Split the mel filter bank into bands of filters: [(bins, weights (bins, mels)), ...]."""
+    # A filter covers few bins, and its neighbours mostly the same ones: a product for each band
+    # with the bins that it needs takes a quarter of the time of one product with all bins.
     filters = mel_filters(sample_rate, fft_size, num_mels)
     bands = []
     for start in range(0, num_mels, BAND):
-        mels = slice(start, start + BAND)
-        used = np.flatnonzero(filters[mels].any(axis=0))
+        band = filters[start : start + BAND]
+        used = np.flatnonzero(band.any(axis=0))
         bins = slice(used.min(initial=fft_size), used.max(initial=-1) + 1)
-        bands.append((mels, bins, np.ascontiguousarray(filters[mels, bins].T)))
+        bands.append((bins, np.ascontiguousarray(band[:, bins].T)))  # (mels, bins) -> (bins, mels)
     return bands
 
 
-def spectra(y, hparams):
-    """Yield the magnitude STFT of a waveform in blocks (BLOCK or fewer frames, bins), float32."""
-    window, frames = hann(hparams), count_frames(len(y), hparams)
-    for start in range(0, frames, BLOCK):
-        block = cut_frames(y, start, min(start + BLOCK, frames), hparams)
-        yield np.abs(scipy.fft.rfft(block * window, axis=1))
-
-
-def mel_spectrogram(y, hparams):
-    """Mel filters on the magnitude STFT of a waveform: (frames, num_mels), float32."""
+def mel_spectrogram(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
+    """Apply mel filters to the magnitude STFT of a waveform: (frames, num_mels)."""
     bands = mel_bands(hparams.sample_rate, hparams.fft_size, hparams.num_mels)
-    feature = np.empty((count_frames(len(y), hparams), hparams.num_mels), dtype=np.float32)
-    for start, S in zip(range(0, len(feature), BLOCK), spectra(y, hparams)):
-        mel = feature[start : start + BLOCK]
-        for mels, bins, weights in bands:
-            np.matmul(S[:, bins], weights, out=mel[:, mels])
-    return feature
+    # written in place: many small arrays to join would keep the threads of extraction waiting
+    mel = np.empty((count_frames(len(y), hparams), hparams.num_mels), dtype=np.float32)
+    for row, S in zip(range(0, len(mel), BLOCK), spectra(y, hparams)):
+        for first, (bins, weights) in zip(range(0, hparams.num_mels, BAND), bands):
+            # (frames, bins) @ (bins, mels) -> (frames, mels)
+            part = mel[row : row + BLOCK, first : first + BAND]
+            np.matmul(S[:, bins], weights, out=part)
+    return mel
 
 
-def decibels(magnitude):
-    """20 log10 of magnitudes, those below 1e-5 taken as that: -100 dB."""
-    return 20 * np.log10(np.maximum(magnitude, np.float32(1e-5)))
+def decibels(magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Convert magnitudes to dB; silence is -100 dB."""
+    return 20 * np.log10(np.maximum(magnitude, SILENCE))
 
 
-SCALES = {  # of magnitudes, by `hparams.scale`
+# What `hparams.scale` does to magnitudes
+SCALES: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
     "tutorial": lambda magnitude: np.log10(1 + 10 * magnitude),
     "db": decibels,
     "none": lambda magnitude: magnitude,
 }
 
 
-def log_mel(y, hparams):
-    """The tutorial's log-mel of a waveform: log10(1 + 10 * mel @ |STFT|), (frames, num_mels).
+def log_mel(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
+    """The tutorial's log-mel (slide "Mel Spectrogram"): log10(1 + 10 * mel @ |STFT|).
 
-    Or the same mel spectrogram on another `hparams.scale`.
+    The filters are applied to magnitudes, not powers. Each value depends on its frame alone, not on
+    the loudness of the track.
+
+    Parameters
+    ----------
+    y, hparams : (samples,), HParams
+        Waveform, and settings: sample_rate, fft_size, win_size, hop_size, num_mels; scale
+        "db" or "none" replaces the logarithm above.
+
+    Returns
+    -------
+    (frames, num_mels)
+
+    Examples
+    --------
+    >>> log_mel(np.zeros(22050, np.float32), HParams(hop_size=512, num_mels=128)).shape
+    (44, 128)
     """
     return SCALES[hparams.scale](mel_spectrogram(y, hparams))
 
 
-def linear_stft(y, hparams):
-    """The magnitude STFT of a waveform on `hparams.scale`: (frames, fft_size // 2 + 1)."""
+def linear_stft(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
+    """Magnitude STFT on `hparams.scale`.
+
+    Parameters
+    ----------
+    y, hparams : (samples,), HParams
+        Waveform, and settings: fft_size, win_size, hop_size, scale.
+
+    Returns
+    -------
+    (frames, fft_size // 2 + 1)
+
+    Examples
+    --------
+    >>> linear_stft(np.zeros(22050, np.float32), HParams(fft_size=512, win_size=512)).shape
+    (44, 257)
+    """
     return SCALES[hparams.scale](np.concatenate(list(spectra(y, hparams))))
 
 
-def mfcc(y, hparams):
-    """Mel-frequency cepstral coefficients (slide "MFCC"): (frames, num_mfcc).
+def mfcc(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
+    """Mel-frequency cepstral coefficients (slide "MFCC"; Davis and Mermelstein, 1980).
 
-    The first coefficients of the orthonormal DCT-II of the mel spectrogram in dB, as
-    `librosa.feature.mfcc(S=...)` takes them (Davis and Mermelstein, 1980).
+    The first coefficients of the orthonormal DCT-II of the mel spectrogram in dB, as in
+    `librosa.feature.mfcc(S=...)`; `hparams.scale` has no effect.
+
+    Parameters
+    ----------
+    y, hparams : (samples,), HParams
+        Waveform, and settings: sample_rate, fft_size, win_size, hop_size, num_mels, num_mfcc.
+
+    Returns
+    -------
+    (frames, num_mfcc)
+        Coefficient 0 measures loudness.
+
+    Examples
+    --------
+    >>> mfcc(np.zeros(22050, np.float32), HParams(num_mfcc=13)).shape
+    (44, 13)
     """
     return cepstra(mel_spectrogram(y, hparams), hparams)
 
 
-def cepstra(mel, hparams):
-    """The cepstral coefficients of a mel spectrogram: (frames, num_mels) to (frames, num_mfcc)."""
-    return scipy.fft.dct(decibels(mel), axis=1, norm="ortho")[:, : hparams.num_mfcc]
+def cepstra(mel: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
+    """Convert a mel spectrogram (frames, num_mels) to MFCCs (frames, num_mfcc)."""
+    coefficients: NDArray[np.float32] = scipy.fft.dct(decibels(mel), axis=1, norm="ortho")
+    return coefficients[:, : hparams.num_mfcc]
 
 
-def cqt(y, hparams):
-    """The magnitude constant-Q transform (slide "CQT") on `hparams.scale`: (frames, num_cqt_bins).
+def cqt(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
+    """Magnitude constant-Q transform (slide "CQT") on `hparams.scale`, computed by librosa.
 
-    From C1, 32.7 Hz, `bins_per_octave` bins an octave; by librosa (Schörkhuber and Klapuri, 2010).
+    Bins are evenly spaced in pitch, from C1 (32.7 Hz) upwards (Schörkhuber and Klapuri, 2010).
+
+    Parameters
+    ----------
+    y, hparams : (samples,), HParams
+        Waveform, and settings: sample_rate, hop_size, num_cqt_bins, bins_per_octave, scale.
+
+    Returns
+    -------
+    (frames, num_cqt_bins)
+
+    Examples
+    --------
+    >>> cqt(np.zeros(22050, np.float32), HParams(num_cqt_bins=84, bins_per_octave=12)).shape
+    (44, 84)
     """
-    import librosa  # it takes seconds to load, and this feature alone needs it
+    import librosa  # here, because it takes seconds to load and only this feature needs it
 
-    magnitude = np.abs(
-        librosa.cqt(
-            np.ascontiguousarray(y),
-            sr=hparams.sample_rate,
-            hop_length=hparams.hop_size,
-            n_bins=hparams.num_cqt_bins,
-            bins_per_octave=hparams.bins_per_octave,
-        )
+    D = librosa.cqt(
+        np.ascontiguousarray(y),
+        sr=hparams.sample_rate,
+        hop_length=hparams.hop_size,
+        n_bins=hparams.num_cqt_bins,
+        bins_per_octave=hparams.bins_per_octave,
     )
-    return SCALES[hparams.scale](magnitude.T.astype(np.float32))
+    # (bins, frames) -> (frames, bins)
+    return SCALES[hparams.scale](np.abs(D).T.astype(np.float32))
 
 
-def waveform(y, hparams):
-    """The waveform itself: (samples, 1)."""
-    return y[:, None]
+def waveform(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
+    """The waveform itself as a feature: (samples, 1)."""
+    return y[:, None]  # (samples,) -> (samples, 1)
 
 
-FEATURES = {f.__name__: f for f in (log_mel, linear_stft, mfcc, cqt, waveform)}
+FEATURES: dict[str, Callable[[NDArray[np.float32], HParams], NDArray[np.float32]]] = {
+    f.__name__: f for f in (log_mel, linear_stft, mfcc, cqt, waveform)
+}
 
 
-def extract_feature(y, hparams):
-    """The feature that `hparams.feature` names of a waveform (samples,): (rows, bins), float32."""
-    return FEATURES[hparams.feature](y, hparams)
+def extract_feature(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
+    """Extract the feature that `hparams.feature` names.
+
+    Parameters
+    ----------
+    y, hparams : (samples,), HParams
+        Waveform, and settings: feature, and those of its function in `FEATURES`.
+
+    Returns
+    -------
+    (rows, bins)
+        A row is a frame, or a sample if the feature is "waveform"; bins is `hparams.num_bins`.
+
+    Examples
+    --------
+    >>> extract_feature(np.zeros(22050, np.float32), HParams(feature="mfcc")).shape
+    (44, 13)
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # `check_finite` reports what overflows
+        return FEATURES[hparams.feature](y, hparams)
 
 
-def silent_row(hparams):
-    """A row of the feature of silence (bins,), float32: in dB and of MFCCs it is not 0."""
+def silent_row(hparams: HParams) -> NDArray[np.float32]:
+    """Return a row (bins,) of the feature of silence, which is not 0 in dB and for MFCCs."""
     if hparams.feature == "mfcc":
-        return cepstra(np.zeros((1, hparams.num_mels), dtype=np.float32), hparams)[0]
+        silence = np.zeros((1, hparams.num_mels), dtype=np.float32)
+        return cepstra(silence, hparams).ravel()  # (1, num_mfcc) -> (num_mfcc,)
     scale = "none" if hparams.feature == "waveform" else hparams.scale
     return SCALES[scale](np.zeros(hparams.num_bins, dtype=np.float32))
 
 
-def warn_of_empty_mels(hparams):
-    """Say so where mel bands are narrower than the bins of the STFT and hold nothing.
-
-    Raises `UserError` where all of them are.
-    """
+def warn_of_empty_mels(hparams: HParams) -> None:
+    """Print a warning if mel bands have no bin of the STFT. Raises `UserError` if none has one."""
     filters = mel_filters(hparams.sample_rate, hparams.fft_size, hparams.num_mels)
     if empty := int((filters.max(axis=1) == 0).sum()):
-        message = (
-            f"{empty} of {hparams.num_mels} mel bands are empty: "
-            "lower --num_mels or raise --fft_size"
-        )
+        message = f"{empty} of {hparams.num_mels} mel bands are empty: "
+        message += "lower --num_mels or raise --fft_size"
         if empty == hparams.num_mels:
             raise UserError(message)
         print(f"warning: {message}")

@@ -1,78 +1,64 @@
-"""Effects of effects.py against librosa's, in process, on one thread.
+"""Compare the effects in audio/effects.py with librosa's, in process, on one thread.
 
     python benchmarks/bench_augmentation.py
 
-Then how far the values of both are from librosa's own computed in double precision.
+The errors of both are differences from librosa's values in double precision.
 """
 
-import argparse
-import functools
-import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 
+import librosa
 import numpy as np
-from bench_extraction import seconds
-from side_by_side import ROOT, compare, table
-from threadpoolctl import threadpool_limits
+from numpy.typing import NDArray
+from side_by_side import compare_calls, make_parser, table
 
-sys.path.insert(0, str(ROOT))
-
-import effects
+from audio import effects
 
 RATE = 22050
-
-
-def cases():
-    """The (effect, librosa's function, ours), each of a waveform."""
-    import librosa
-
-    yield (
-        "time stretch, 1.1 times as fast",
-        functools.partial(librosa.effects.time_stretch, rate=1.1),
-        functools.partial(effects.time_stretch, sample_rate=RATE, rate=1.1),
-    )
-    yield (
-        "pitch shift, 2 semitones",
-        lambda y: librosa.effects.pitch_shift(y, sr=RATE, n_steps=2),
-        functools.partial(effects.pitch_shift, sample_rate=RATE, semitones=2),
-    )
-    yield (
-        "percussive part",
+Effect = Callable[[NDArray], NDArray]
+CASES: dict[str, tuple[Effect, Effect]] = {  # librosa's function and ours
+    "time stretch, 1.1 times as fast": (
+        partial(librosa.effects.time_stretch, rate=1.1),
+        partial(effects.time_stretch, sample_rate=RATE, rate=1.1),
+    ),
+    "pitch shift, 2 semitones": (
+        partial(librosa.effects.pitch_shift, sr=RATE, n_steps=2),
+        partial(effects.pitch_shift, sample_rate=RATE, semitones=2),
+    ),
+    "percussive part": (
         librosa.effects.percussive,
-        functools.partial(effects.percussive, sample_rate=RATE),
-    )
+        partial(effects.percussive, sample_rate=RATE),
+    ),
+}
 
 
-def synthesize():
-    """30 s of tones, clicks and noise: (samples,), float32."""
+def synthesize() -> NDArray[np.float32]:
+    """Synthesize 30 s of tones, clicks and noise: (samples,)."""
     rng = np.random.default_rng(0)
     t = np.arange(30 * RATE) / RATE
     y = 0.2 * np.sin(2 * np.pi * 220 * t) + 0.1 * np.sin(2 * np.pi * 660 * t)
-    y[:: RATE // 2] += 0.5
+    y[:: RATE // 2] += 0.5  # clicks, two per second
     return (y + 0.05 * rng.standard_normal(len(t))).astype(np.float32)
 
 
-def compare_effects(runs):
-    """A row for each effect: times of both, and the largest error of both."""
+def compare_effects(runs: int) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each effect: times and largest errors of both."""
     y = synthesize()
-    for name, theirs, ours in cases():
-        with threadpool_limits(1):
-            both = (functools.partial(seconds, theirs, y), functools.partial(seconds, ours, y))
-            row = compare(name, *both, runs)
-        exact = theirs(y.astype(np.float64))
+    for name, (theirs, ours) in CASES.items():
+        exact = theirs(y.astype(np.float64))  # librosa keeps the precision of its input
         errors = [f"{np.abs(function(y) - exact).max():.0e}" for function in (theirs, ours)]
-        yield *row[:4], " / ".join(errors)
+        row = compare_calls(name, partial(theirs, y), partial(ours, y), runs, threads=1)
+        yield *row, " / ".join(errors)
 
 
-def main(argv=None):
-    """The report as Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=10, help="pairs that count [10]")
-    runs = parser.parse_args(argv).runs
+def main() -> str:
+    """Return the report as Markdown."""
+    runs = make_parser(__doc__, runs=10).parse_args().runs
     columns = ("effect", "librosa", "ours", "ratio (from to)", "largest error, both")
     return (
-        "## Augmentation\n\n"
-        f"One track of 30 s, in process, one thread; {runs} pairs. Errors are differences from\n"
-        "librosa's values in double precision.\n\n"
+        f"## Augmentation\n\nOne track of 30 s, in process, one thread; {runs} pairs. Errors are "
+        "differences from librosa's\nvalues in double precision.\n\n"
         f"{table(list(compare_effects(runs)), columns)}\n"
     )
 

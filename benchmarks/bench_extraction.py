@@ -1,24 +1,26 @@
-"""Log-mel extraction against the tutorial's way, whole processes from start to end.
+"""Compare log-mel extraction with the tutorial's way, as whole processes.
 
     python benchmarks/bench_extraction.py
 
-Both ways read the same files and write the same features. Then one track's log-mel in process,
-against other libraries where they are installed, and how far their values are from ours.
+Both ways read the same files and write the same features. Also compares time and values of one
+track's log-mel, in process, with other libraries if they are installed.
 """
 
-import argparse
-import functools
 import shutil
-import sys
 import tempfile
-import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from side_by_side import ROOT, apart, compare, cores, run, synthesize, table, write_lists
+import side_by_side
+from numpy.typing import NDArray
 
-sys.path.insert(0, str(ROOT))
+from audio.features import log_mel
+from dataset.make_lists import write_lists
+from hparams import HParams
 
+LogMel = Callable[[NDArray[np.float32]], NDArray]
 TAUGHT = """
 import os, sys
 import librosa, numpy as np
@@ -49,68 +51,67 @@ SETS = [  # name, tracks, sample rate, channels, kind
 ]
 
 
-def compare_sets(folder, runs):
-    """A row for each data set and number of cores."""
+def compare_sets(folder: Path, runs: int) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each data set and number of cores."""
     for what, *options in SETS:
         data = folder / what.replace(" ", "_")
-        apart(synthesize, data, *options)
+        side_by_side.call_in_process(side_by_side.synthesize, data, *options)
         for number, name in ((0, "all cores"), (1, "1 core")):
-            with cores(number):
+            with side_by_side.limit_cores(number):
                 yield compare_folder(f"{what}, {name}", data, folder, runs)
         shutil.rmtree(data)
 
 
-def compare_folder(what, data, folder, runs):
-    """The row of one data set; the features of both ways must be equal."""
+def compare_folder(what: str, data: Path, folder: Path, runs: int) -> tuple[str, ...]:
+    """Return the row of one data set. Raises `RuntimeError` if the features differ."""
     taught, ours = folder / "taught", folder / "ours"
     flags = ["feature_extraction.py", "--dataset_path", data, "--feature_path", ours]
 
-    def fresh(target, arguments):
+    def fresh(target: Path, *arguments: object) -> side_by_side.Cost:
         shutil.rmtree(target, ignore_errors=True)
-        return run(arguments)
+        return side_by_side.run(arguments)
 
-    row = compare(
-        what,
-        lambda: fresh(taught, ["-c", TAUGHT, data, taught]),
-        lambda: fresh(ours, flags),
-        runs,
-    )
+    plain = partial(fresh, taught, "-c", TAUGHT, data, taught)
+    row = side_by_side.compare(what, plain, partial(fresh, ours, *flags), runs)
     check_equal(taught, ours)
     return row
 
 
-def check_equal(taught, ours):
-    """Raise `RuntimeError` where the features of the two ways differ by more than rounding."""
+def check_equal(taught: Path, ours: Path) -> None:
+    """Raise `RuntimeError` if the features of the two ways differ by more than rounding."""
     for path in sorted(ours.rglob("*.npy"))[:3]:
+        stem = path.name.removesuffix("".join(path.suffixes[-2:]))  # without .wav.npy
         for number, chunk in enumerate(np.load(path)):
-            name = path.relative_to(ours).with_name(f"{path.stem}{number}.npy")
-            worst = np.abs(np.load(taught / name) - chunk).max()
-            if worst > 1e-4:  # resampled ones differ by soxr's edge, MP3 by nothing
-                raise RuntimeError(f"{name}: the features differ by {worst}")
+            (theirs,) = taught.glob(f"*/{path.parent.name}/{stem}{number}.npy")
+            worst = np.abs(np.load(theirs) - chunk).max()
+            if worst > 1e-4:  # soxr's edges differ after resampling
+                raise RuntimeError(f"{theirs}: the features differ by {worst}")
 
 
-def compare_one(folder, runs):
-    """A row for one track that is added to a data set."""
-    data, alone = folder / "three", folder / "alone"
-    apart(synthesize, data, 3)
-    shutil.copytree(data, alone)
-    write_lists(alone, {"train": ["noise/noise.00000.wav"], "valid": [], "test": []})
+def compare_one(folder: Path, runs: int) -> tuple[str, ...]:
+    """Return the row for one new track in a data set."""
+    data, single, name = folder / "three", folder / "single", "noise/noise.00000.wav"
+    side_by_side.call_in_process(side_by_side.synthesize, data, 3)
+    shutil.copytree(data, single)
+    # the tutorial's way extracts all listed tracks again
+    write_lists(single, {"train": [name], "valid": [], "test": []}, force=True)
     taught, ours = folder / "taught_one", folder / "ours_one"
     flags = ["feature_extraction.py", "--dataset_path", data, "--feature_path", ours]
-    run(flags)
+    side_by_side.run(flags)
 
-    def add():
-        (ours / "train/noise/noise.00000.npy").unlink()
-        return run(flags)
+    def add() -> side_by_side.Cost:
+        (ours / f"{name}.npy").unlink()  # so that only this track is extracted
+        return side_by_side.run(flags)
 
-    return compare("1 track", lambda: run(["-c", TAUGHT, alone, taught]), add, runs)
+    plain = partial(side_by_side.run, ["-c", TAUGHT, single, taught])
+    return side_by_side.compare("1 track", plain, add, runs)
 
 
-def librosa_log_mel():
-    """The tutorial's formula on librosa's own mel spectrogram."""
+def librosa_log_mel() -> LogMel:
+    """Return the tutorial's formula with librosa's mel spectrogram."""
     import librosa
 
-    def feature(y):
+    def feature(y: NDArray[np.float32]) -> NDArray:
         mel = librosa.feature.melspectrogram(
             y=y, sr=22050, n_fft=1024, hop_length=512, n_mels=128, power=1
         )
@@ -119,8 +120,8 @@ def librosa_log_mel():
     return feature
 
 
-def nnaudio_log_mel():
-    """The same by nnAudio, on torch; the layer is built once."""
+def nnaudio_log_mel() -> LogMel:
+    """Return the same with nnAudio, on torch; the layer is built once."""
     import torch
     from nnAudio.features import MelSpectrogram
 
@@ -129,8 +130,8 @@ def nnaudio_log_mel():
     return lambda y: torch.log10(1 + 10 * layer(torch.from_numpy(y)))[0].T.numpy()
 
 
-def essentia_log_mel():
-    """The same by essentia's algorithms, frame by frame."""
+def essentia_log_mel() -> LogMel:
+    """Return the same with essentia's algorithms, frame by frame."""
     import essentia
     import essentia.standard as es
 
@@ -143,72 +144,50 @@ def essentia_log_mel():
     scale = {"warpingFormula": "slaneyMel", "weighting": "linear", "normalize": "unit_tri"}
     bands = es.MelBands(**sizes, **scale, type="magnitude", log=False)
 
-    def feature(y):
+    def feature(y: NDArray[np.float32]) -> NDArray:
         frames = es.FrameGenerator(y, frameSize=1024, hopSize=512, startFromZero=False)
         return np.log10(1 + 10 * np.array([bands(spectrum(window(frame))) for frame in frames]))
 
     return feature
 
 
-def compare_libraries(runs):
-    """Rows of one track's log-mel, on one thread, by other libraries and by ours in turn."""
-    from threadpoolctl import threadpool_limits
-
-    from audio.features import log_mel
-    from hparams import HParams
-
+def compare_libraries(runs: int) -> Iterator[tuple[str, ...]]:
+    """Yield a row for the log-mel of one track with each library, on one thread."""
     y = (0.1 * np.random.default_rng(0).standard_normal(30 * 22050)).astype(np.float32)
-    for name, make in (
-        ("librosa", librosa_log_mel),
-        ("nnAudio", nnaudio_log_mel),
-        ("essentia", essentia_log_mel),
-    ):
+    makers = {"librosa": librosa_log_mel, "nnAudio": nnaudio_log_mel, "essentia": essentia_log_mel}
+    for name, make in makers.items():
         try:
             theirs = make()
         except ImportError as error:
             yield name, "not installed", str(error), "", ""
             continue
-        with threadpool_limits(1):
-            both = (
-                functools.partial(seconds, theirs, y),
-                functools.partial(seconds, log_mel, y, HParams()),
-            )
-            row = compare(name, *both, runs)
-        yield *row[:4], difference(theirs(y), log_mel(y, HParams()))
+        ours = partial(log_mel, y, HParams())
+        row = side_by_side.compare_calls(name, partial(theirs, y), ours, runs, threads=1)
+        yield *row, difference(theirs(y), ours())
 
 
-def seconds(function, *arguments):
-    """Seconds of one call; its memory is not told apart."""
-    began = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - began, 0
-
-
-def difference(theirs, ours):
-    """How far the values are from ours, in words."""
+def difference(theirs: NDArray, ours: NDArray) -> str:
+    """Describe how much the values differ."""
     if theirs.shape != ours.shape:
         frames = min(len(theirs), len(ours))
-        return f"{len(theirs)} frames for {len(ours)}; " + difference(
-            theirs[:frames], ours[:frames]
-        )
+        rest = difference(theirs[:frames], ours[:frames])
+        return f"{len(theirs)} frames, not {len(ours)}; {rest}"
     worst = np.abs(theirs - ours).max()
     return ("equal" if worst < 1e-4 else "not equal") + f", differ by {worst:.0e} at most"
 
 
-def main(argv=None):
-    """The report as Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=5, help="pairs that count [5]")
-    runs = parser.parse_args(argv).runs
+def main() -> str:
+    """Return the report as Markdown."""
+    runs = side_by_side.make_parser(__doc__, runs=5).parse_args().runs
     with tempfile.TemporaryDirectory() as folder:
         rows = [*compare_sets(Path(folder), runs), compare_one(Path(folder), runs)]
-    libraries = list(compare_libraries(4 * runs))
+    sets = side_by_side.table(rows)
     columns = ("library", "theirs", "ours", "ratio (from to)", "their values")
+    libraries = side_by_side.table(list(compare_libraries(4 * runs)), columns)
     return (
-        "## Extraction\n\n"
-        f"Tracks of 30 s to log-mel on disk, whole processes; {runs} pairs.\n\n{table(rows)}\n\n"
-        f"One track's waveform to log-mel, in process, one thread; {4 * runs} pairs.\n\n"
-        f"{table(libraries, columns)}\n"
+        f"## Extraction\n\nTracks of 30 s to log-mel on disk, whole processes; {runs} pairs.\n\n"
+        f"{sets}\n\nOne track's waveform to log-mel, in process, one thread; {4 * runs} pairs.\n\n"
+        f"{libraries}\n"
     )
 
 

@@ -1,20 +1,23 @@
-"""Loading features against the tutorial's way: in process, imports not counted.
+"""Compare loading features with the tutorial's way, without the imports.
 
     python benchmarks/bench_loading.py
 
-Timed from the start of loading until each chunk of the three splits has come in a batch once. Then
-ours alone with ten times the data: what does not fit into `cache_gb` stays on disk.
+Measures the time until each chunk of the three splits was in one batch. Also measures ours on ten
+times the data: splits that do not fit into `cache_gb` stay on disk.
 """
 
-import argparse
-import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from side_by_side import ROOT, apart, compare, run, table, write_lists
+from numpy.typing import NDArray
+from side_by_side import Cost, call_in_process, compare, make_parser, run, table
 
-sys.path.insert(0, str(ROOT))
+from dataset.make_lists import write_lists
+from hparams import HParams
+from tracks.manifest import feature_file, open_manifest
+
 SIZES = {"train": 353, "valid": 150, "test": 227}  # the tutorial's
 GENRES = ["blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop"]
 TAUGHT = """
@@ -62,11 +65,10 @@ assert chunks == 5840, chunks
 """
 OURS = """
 import sys, time
-sys.path.insert(0, sys.argv[1])
 from data_manager import get_dataloader
 from hparams import HParams
 
-hparams = HParams().parse_argument(sys.argv[2:])
+hparams = HParams().parse_argument(sys.argv[1:])
 began = time.perf_counter()
 loaders = get_dataloader(hparams)
 chunks = sum(len(y) for loader in loaders for x, y in loader)
@@ -75,79 +77,67 @@ assert chunks % 5840 == 0, chunks
 """
 
 
-def synthesize(folder, times, taught):
-    """Features of `times` x 730 tracks as ours are stored, and as taught if asked: noise."""
-    from hparams import HParams
-    from tracks.lists import feature_file
-    from tracks.manifest import hash_frames, write_manifest
-
+def synthesize(folder: Path, times: int, taught: bool) -> None:
+    """Write noise as features of `times` x 730 tracks, ours, and with `taught` the tutorial's."""
     hparams = HParams(dataset_path=str(folder / "data"), feature_path=str(folder / "ours"))
     rng = np.random.default_rng(0)
-    noise = rng.standard_normal((8, 128, 128)).astype(np.float32)
+    noise = rng.standard_normal((8, 128, 128)).astype(np.float32)  # (chunks, frames, bins)
+    tracks = [(s, i, GENRES[i % 8]) for s, size in SIZES.items() for i in range(size * times)]
+    lists: dict[str, list[str]] = {split: [] for split in SIZES}
     (folder / "data").mkdir()
-    tracks, lists = {}, {split: [] for split in SIZES}
-    for split, size in SIZES.items():
-        for index in range(size * times):
-            genre = GENRES[index % 8]
-            name = f"{genre}/{genre}.{index:05d}.wav"
-            key = feature_file(split, f"{genre}/{genre}.{split}{index:05d}.wav")
-            lists[split].append(f"{genre}/{genre}.{split}{index:05d}.wav")
-            chunks = np.roll(noise, len(tracks) + 1, axis=2) + np.float32(1e-3 * len(tracks))
-            save(folder / "ours" / key, chunks)
-            frames = chunks.reshape(-1, 128)
-            tracks[key] = {
-                "source": lists[split][-1],
-                **{"warning": "", "size": 0, "mtime_ns": 0, "frames": 1024, "count": frames.size},
-                "hash": hash_frames(frames),
-                "sum": float(frames.sum(dtype=np.float64)),
-                "sum_of_squares": float(np.square(frames, dtype=np.float64).sum()),
-            }
-            for number, chunk in enumerate(chunks if taught else ()):
-                save(folder / "taught" / split / name.replace(".wav", f"{number}.npy"), chunk)
-    write_lists(folder / "data", lists)
-    write_manifest(hparams, tracks)
+    with open_manifest(hparams) as manifest:
+        manifest.begin()
+        for number, (split, index, genre) in enumerate(tracks):
+            name = f"{genre}/{genre}.{split}{index:05d}.wav"
+            lists[split].append(name)
+            # equal tracks would be leaks
+            chunks = np.roll(noise, number + 1, axis=2) + np.float32(1e-3 * number)
+            save(feature_file(hparams, name), chunks)
+            entry = {"warning": "", "size": 0, "mtime_ns": 0, "frames": 1024, "hash": str(number)}
+            entry |= {"sum": float(chunks.sum(dtype=np.float64)), "count": chunks.size}
+            entry["sum_of_squares"] = float(np.square(chunks, dtype=np.float64).sum())
+            manifest.add(name, entry)
+            for part, chunk in enumerate(chunks if taught else ()):
+                save(folder / f"taught/{split}/{genre}/{genre}.{index:05d}{part}.npy", chunk)
+    write_lists(folder / "data", lists, force=True)
 
 
-def save(path, array):
-    """Write an array, and the folder it is in."""
+def save(path: Path, array: NDArray) -> None:
+    """Write an array and its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, array)
 
 
-def load(folder, cache_gb):
-    """Seconds and peak memory of loading ours."""
+def load(folder: Path, cache_gb: float) -> Cost:
+    """Load features our way."""
     flags = ["--dataset_path", folder / "data", "--feature_path", folder / "ours"]
-    return run(["-c", OURS, ROOT, *flags, "--cache_gb", cache_gb])
+    return run(["-c", OURS, *flags, "--cache_gb", cache_gb])
 
 
-def ours_alone(small, large, runs):
-    """Rows of 730 tracks in memory, and of ten times as many in memory and on disk."""
-    for folder, tracks in ((small, 730), (large, 7300)):
-        for cache_gb in (4, 0.5) if folder == large else (4,):
-            times, peaks = zip(*(load(folder, cache_gb) for _ in range(runs)))
-            seconds, peak = np.median(times), np.median(peaks)
-            yield f"{tracks} tracks", f"{cache_gb}", f"{seconds:.2f} s", f"{peak:.0f} MB"
+def load_sizes(small: Path, large: Path) -> Iterator[tuple[str, ...]]:
+    """Yield a row for 730 tracks in memory, and for ten times as many in memory and on disk."""
+    for folder, tracks, cache_gb in ((small, 730, 4), (large, 7300, 4), (large, 7300, 0.5)):
+        seconds, peak = np.median([load(folder, cache_gb) for _ in range(3)], axis=0)
+        yield f"{tracks} tracks", f"{cache_gb}", f"{seconds:.2f} s", f"{peak:.0f} MB"
 
 
-def main(argv=None):
-    """The report as Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=5, help="pairs that count [5]")
-    runs = parser.parse_args(argv).runs
+def main() -> str:
+    """Return the report as Markdown."""
+    runs = make_parser(__doc__, runs=5).parse_args().runs
     with tempfile.TemporaryDirectory() as folder:
         small, large = Path(folder, "small"), Path(folder, "large")
         for path, times in ((small, 1), (large, 10)):
             path.mkdir()
-            apart(synthesize, path, times, path == small)
+            call_in_process(synthesize, path, times, path == small)
         taught = ["-c", TAUGHT, small / "taught", " ".join(GENRES)]
         row = compare("730 tracks", lambda: run(taught), lambda: load(small, 4), runs)
-        alone = list(ours_alone(small, large, 3))
+        sizes = list(load_sizes(small, large))
     columns = ("ours alone", "`--cache_gb`", "median of 3", "peak memory")
     return (
         "## Loading\n\n"
-        "Features on disk until each chunk of 128 frames has come in a batch once, in process, "
-        f"imports not counted, files in the system's cache; {runs} pairs.\n\n{table([row])}\n\n"
-        f"{table(alone, columns)}\n"
+        "Time until each chunk of 128 frames was in a batch once, without the imports; files are "
+        f"in the system's cache; {runs} pairs.\n\n{table([row])}\n\n"
+        f"{table(sizes, columns)}\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs every benchmark and writes RESULTS.md beside this file.
+"""Run every benchmark and write RESULTS.md next to this file.
 
 python benchmarks/run.py
 """
@@ -7,9 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from side_by_side import ROOT, machine
+from side_by_side import machine
 
-sys.path.insert(0, str(ROOT))
 from support.files import write_text
 
 HERE = Path(__file__).parent
@@ -17,18 +16,18 @@ HEAD = f"""# Benchmarks
 
 Made by `make bench` on {machine()}.
 
-Each pair of runs is one of the tutorial's way, kept as plain as its slides, and one of ours, right
-after each other; times are medians over the pairs, the ratio is the median of the pairs' ratios.
-Data are synthesized. Times differ from machine to machine and from minute to minute: quote the
-ratios.
+Each pair is one run the tutorial's way, as plain as on its slides, and one run our way right after.
+Times are medians over the pairs, ratios are medians of the pairs' ratios. All data are synthesized.
+Times vary between machines and from minute to minute: quote the ratios.
 """
 
 
-def main():
-    """Write RESULTS.md once all of them are through."""
+def main() -> None:
+    """Write RESULTS.md after all benchmarks have succeeded."""
     parts = [HEAD]
-    for name in ("extraction", "augmentation", "loading", "training", "retrieval"):
-        command = [sys.executable, HERE / f"bench_{name}.py"]
+    for name in ("extraction", "augmentation", "loading", "startup", "training", "retrieval"):
+        # processes of their own, so that each starts with empty memory
+        command = [sys.executable, str(HERE / f"bench_{name}.py")]
         parts.append(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     write_text(HERE / "RESULTS.md", "\n".join(parts))
 

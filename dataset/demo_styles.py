@@ -1,28 +1,28 @@
-"""What the demo's genres are made of: instruments, sections of a song, and a `Style` a genre.
+"""The material of the demo's genres: instruments, sections of a song, and a `Style` per genre.
 
-Patterns have a character a sixteenth, four a beat, 16 a bar; longer ones go on in the next bar. A
-dot is a rest, `X` an accent, `-` a ghost note, `w` two strokes. A drum pattern is a line for each
-drum. Notes of chords are counted from their root along the scale: 1 the root, 3 the third, 8 the
-octave. Chords are Roman numerals of the key: large for major, small for minor ones.
+Patterns have one character per sixteenth, 16 per bar; longer ones continue in the next bar. A dot
+is a rest, `X` an accent, `-` a ghost note, `w` two strokes. A drum pattern has one line per drum.
+Chord tones are numbered from the root along the scale: 1 is the root, 3 the third, 8 the octave.
+Chords are Roman numerals in the key: upper case for major, lower case for minor.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Sound(NamedTuple):
-    """An instrument's tone: harmonics k with levels k ** -rolloff, and how it begins and ends."""
+    """An instrument; harmonic k has the level k ** -rolloff."""
 
     rolloff: float
     attack: float  # s
-    decay: float = 0  # s until the first harmonics fall to 1/e; 0: sustained
+    decay: float = 0  # s in which the first harmonics fall to 1/e; 0: sustained
     damping: float = 0  # how much faster the harmonics above the third decay
     vibrato: float = 0  # depth, semitones
-    slide: float = 0  # semitones away from where a note slides to its pitch
-    players: int = 1  # in unison, a little out of tune
+    slide: float = 0  # semitones between a note's start and its pitch
+    players: int = 1  # in unison, slightly out of tune
     drive: float = 0  # distortion
-    power: bool = False  # fifth and octave sound with it, distorted as one: a power chord
-    cutoff: float = 8000  # Hz from which harmonics fall by 12 dB an octave
-    formant: float = 0  # Hz around which they are strongest; 0: nowhere
+    power: bool = False  # a power chord: fifth and octave are added before the distortion
+    cutoff: float = 8000  # Hz above which harmonics fall by 12 dB per octave
+    formant: float = 0  # Hz around which harmonics are boosted; 0: no boost
 
 
 SOUNDS = {
@@ -52,44 +52,45 @@ SOUNDS = {
 
 
 class Part(NamedTuple):
-    """What one player of a genre draws from.
+    """The choices for one player of a genre; in an artist's part, the chosen sound and pattern.
 
-    A pattern has chords (x), or notes of them: 1 to 9; a muted root (m), the semitone (b) and the
-    tritone (t) above it, a leading note to the next bar's root (a). A lead's has notes of a tune.
+    A pattern has chords (x), chord tones (1 to 9), muted roots (m), the semitone (b) and the
+    tritone (t) above the root, and leading notes to the next bar's root (a). In a lead's pattern,
+    each character is a note of the tune.
     """
 
-    sounds: tuple
-    patterns: tuple
+    sounds: Any  # names in `SOUNDS`, or one name
+    patterns: Any
     level: float
-    low: int = 0  # MIDI pitch from which the root, or each note of a chord, is the next one up
-    voicing: str = "135"  # notes of a chord
-    hold: int = 16  # sixteenths that a note lasts at most
-    cutoff: float = 20000  # Hz: the low-pass of an old sampler
-    echo: float = 0  # level of its echo
-    pump: float = 0  # how far it steps back on each beat
+    low: int = 0  # lowest MIDI pitch
+    voicing: str = "135"  # tones of a chord
+    hold: int = 16  # longest note in sixteenths
+    cutoff: float = 20000  # Hz: low-pass of an old sampler
+    echo: float = 0  # level of the echo
+    pump: float = 0  # how far the level drops on each beat
 
 
 class Style(NamedTuple):
-    """What a genre draws from."""
+    """The choices for a genre."""
 
-    tempo: tuple  # beats a minute, lowest and highest
-    progressions: dict  # by mode: chords, one a bar
+    tempo: tuple  # beats per minute, lowest and highest
     forms: tuple  # sections of a song, letters of `SECTIONS`
+    progressions: dict  # by mode: chords, one per bar
     drums: Part
     bass: Part
-    comp: Part  # the chords' rhythm
-    color: Part  # what joins it in some sections
+    comp: Part
+    color: Part
     lead: Part
     fills: tuple = ()  # drum patterns that end a section
-    beats: tuple = (4,)  # in a bar
-    swing: tuple = (0.5, 4)  # where its second half begins, and of how many sixteenths
-    variety: float = 0.25  # how often the tune's next bar is not the last one again
-    chromatic: float = 0  # how often a note of the tune leads to the next by a semitone
+    beats: tuple = (4,)  # per bar
+    swing: tuple = (0.5, 4)  # when the second half of a unit starts; sixteenths per unit
+    variety: float = 0.25  # probability that a bar of the tune differs from the last one
+    chromatic: float = 0  # probability that a note leads to the next one by a semitone
     dynamics: float = 0  # dB by which a section swells or fades
-    rubato: float = 0  # share by which bars differ in tempo
+    rubato: float = 0  # relative tempo change between bars
 
 
-SECTIONS = {  # bars, and the level of each part in it
+SECTIONS: dict[str, tuple[int, dict[str, float]]] = {  # bars, and the level of each part
     "i": (2, {"comp": 1, "color": 1}),
     "d": (2, {"drums": 1, "bass": 1}),
     "g": (4, {"drums": 1, "bass": 1, "comp": 1, "color": 0.8}),
@@ -101,12 +102,9 @@ ROLL = "s:........-x-xxxwX"
 PICKUP = "s:............x-xX"
 STYLES = {
     "classical": Style(
-        (60, 140),
-        {
-            "major": ("I IV V I", "I ii V I", "I vi IV V", "I V vi V"),
-            "minor": ("i iv V i", "i VI iv V", "i ii V i"),
-        },
-        ("vcvc", "igvcc", "vvcg", "cgvc"),
+        (60, 140), ("vcvc", "igvcc", "vvcg", "cgvc"),
+        {"major": ("I IV V I", "I ii V I", "I vi IV V", "I V vi V"),
+         "minor": ("i iv V i", "i VI iv V", "i ii V i")},
         Part(("drums",), ("",), 0),
         Part(("cello", "upright", "piano"),
              ("1...............", "1...5...8...5...", "1.......3......."), 0.6, 36),
@@ -121,9 +119,8 @@ STYLES = {
         beats=(3, 4), dynamics=10, rubato=0.08,
     ),
     "country": Style(
-        (75, 150),
+        (75, 150), ("ivcgc", "gvcvc", "vcgvc"),
         {"major": ("I IV V I", "I I IV V", "I V IV I", "I IV I V")},
-        ("ivcgc", "gvcvc", "vcgvc"),
         Part(("drums",), (
             "k:x.......x....... s:--X---X---X---X-",
             "k:x.......x....... s:....X.......X... h:x.x.x.x.x.x.x.x.",
@@ -139,12 +136,9 @@ STYLES = {
         fills=(ROLL, PICKUP), swing=(0.54, 4),
     ),
     "disco": Style(
-        (95, 140),
-        {
-            "minor": ("i iv VII III", "i VII VI VII", "i i iv VII"),
-            "major": ("I vi ii V", "I iii ii V"),
-        },
-        ("dgvcc", "gvcgc", "vcdgc"),
+        (95, 140), ("dgvcc", "gvcgc", "vcdgc"),
+        {"minor": ("i iv VII III", "i VII VI VII", "i i iv VII"),
+         "major": ("I vi ii V", "I iii ii V")},
         Part(("drums",), (
             "k:X...X...X...X... s:....x.......x... o:..X...X...X...X.",
             "k:X...X...X...X... c:....X.......X... o:..x...x...x...x. h:x-.-x-.-x-.-x-.-",
@@ -160,9 +154,8 @@ STYLES = {
         fills=(TOMS, ROLL, "o:..............X. c:........x.x.xxxx"),
     ),
     "hiphop": Style(
-        (70, 115),
+        (70, 115), ("dgvgv", "gvgdv", "igvvg"),
         {"minor": ("i VI i VI", "i iv i iv", "i i i i", "i VII i VI")},
-        ("dgvgv", "gvgdv", "igvvg"),
         Part(("drums",), (
             "k:X.....x...x.....X..x......x..... s:....X.......X.......X.......X..- "
             "h:x.x.x.x.x.x.x.xxx.x.x.x.x.x.x.x.",
@@ -183,12 +176,9 @@ STYLES = {
         swing=(0.6, 2), variety=0.1,
     ),
     "jazz": Style(
-        (80, 180),
-        {
-            "major": ("ii V I I", "iii VI ii V", "I VI ii V", "ii V I VI"),
-            "minor": ("ii V i i", "i VI ii V", "i iv ii V"),
-        },
-        ("cvvcv", "ivvcv", "gvvcg"),
+        (80, 180), ("cvvcv", "ivvcv", "gvvcg"),
+        {"major": ("ii V I I", "iii VI ii V", "I VI ii V", "ii V I VI"),
+         "minor": ("ii V i i", "i VI ii V", "i iv ii V")},
         Part(("drums",), (
             "r:x...X.x.x...X.x. h:....x.......x... k:-...-...-...-...",
             "r:x...X.x.x...X.x.x...X.x.x...X.x. h:....x.......x.......x.......x... "
@@ -208,9 +198,8 @@ STYLES = {
         beats=(4, 4, 3), swing=(0.66, 4), variety=0.8, chromatic=0.5, dynamics=2,
     ),
     "metal": Style(
-        (85, 175),
+        (85, 175), ("igvcg", "gvcgc", "dgvgc"),
         {"minor": ("i i VI VII", "i bII i VII", "i VI bII i", "i i bII bII")},
-        ("igvcg", "gvcgc", "dgvgc"),
         Part(("drums",), (
             "d:xxxxxxxxxxxxxxxx s:....X.......X... r:X...X...X...X...",
             "d:x.xxx.xxx.xxx.xx s:....X.......X... z:x.......x.......",
@@ -228,12 +217,9 @@ STYLES = {
         chromatic=0.2,
     ),
     "pop": Style(
-        (80, 135),
-        {
-            "major": ("I V vi IV", "vi IV I V", "I vi IV V", "IV I V vi"),
-            "minor": ("i VI III VII", "VI VII i i"),
-        },
-        ("ivcvc", "gvcgc", "vcvcc"),
+        (80, 135), ("ivcvc", "gvcgc", "vcvcc"),
+        {"major": ("I V vi IV", "vi IV I V", "I vi IV V", "IV I V vi"),
+         "minor": ("i VI III VII", "VI VII i i")},
         Part(("drums",), (
             "k:X.......X.x..... s:....X.......X... h:x.x.x.x.x.x.x.x.",
             "k:X...X...X...X... c:....X.......X... h:..x...x...x...x.",
@@ -249,12 +235,9 @@ STYLES = {
         fills=(ROLL, TOMS, PICKUP), variety=0.1,
     ),
     "reggae": Style(
-        (65, 110),
-        {
-            "major": ("I IV I V", "I ii I ii", "I IV V IV", "I V vi IV"),
-            "minor": ("i iv i iv", "i VII i VII", "i iv VII i"),
-        },
-        ("dvgvc", "gvdvg", "ivcdg"),
+        (65, 110), ("dvgvc", "gvdvg", "ivcdg"),
+        {"major": ("I IV I V", "I ii I ii", "I IV V IV", "I V vi IV"),
+         "minor": ("i iv i iv", "i VII i VII", "i iv VII i")},
         Part(("drums",), (
             "k:........X....... i:........X....... h:x.X.x.X.x.X.x.X.",
             "k:....X.......X... i:....X.......X... h:x-x.x-x.x-x.x-x.",

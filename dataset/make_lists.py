@@ -1,11 +1,11 @@
-"""Splits a folder of class folders into train, valid and test lists.
+"""Split a folder of class folders into train, valid and test lists.
 
     python dataset/make_lists.py my_music
     python dataset/make_lists.py my_music --group_by "/(.+?) - "
 
-Three fifths of each class go to train, a fifth to valid, a fifth to test, drawn by a seed. Tracks
-of one group (an artist, an album, a source recording) stay in one split: the group is what the
-first parentheses of the expression match in `class/track.mp3`.
+Three fifths of each class go to train, one fifth to valid, one fifth to test, at random. All tracks
+of a group (an artist, an album, a source recording) go to the same split. `--group_by` is a regular
+expression for `class/track.mp3`; the group is the text that its first parentheses match.
 """
 
 import argparse
@@ -13,162 +13,164 @@ import re
 import sys
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a script sees its own folder only
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for audio, support and tracks
 
 from audio.reading import SUFFIXES, files_below
 from support.errors import UserError, run_script
-from support.files import write_atomic
-from tracks.lists import LINE, genre_of, same_file
+from support.files import write_text
+from tracks.lists import LINE, Lists, file_key, genre_of
 
 SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
+Groups = dict[str, list[str]]  # tracks by group
 
 
-def find_tracks(folder):
-    """The audio files of a folder's class folders, `["class/track.wav", ...]`, sorted.
+def find_tracks(folder: Path) -> list[str]:
+    """List the audio files in the class folders of a folder as "class/track.wav", sorted.
 
-    Raises `UserError` where there is none, or two would share a feature file.
+    Raises `UserError` if there are none, or for names that lists cannot hold.
     """
-    folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"no folder at {folder}: name one that holds a folder of tracks a class")
+        raise UserError(f"no folder at {folder}: name a folder that holds one folder per class")
     names = sorted(
         path.relative_to(folder).as_posix()
-        for path in folder.glob("*/*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        for path in folder.glob("[!.]*/[!.]*")
+        if path.suffix.lower() in SUFFIXES
     )
-    names = [name for name in names if not name.startswith(".")]
     if not names:
-        raise UserError(f"{folder} has no audio in folders of its own, such as {folder}/jazz/a.wav")
-    seen = {}
-    for name in names:
-        if not is_listable(name):
-            raise UserError(
-                f"{name!r} in {folder} cannot stand in a list: rename it without commas, colons, "
-                "backslashes, control characters, letters that are no UTF-8, or spaces, - or . at "
-                "its ends"
-            )
-        other = seen.setdefault(same_file(name), name)
-        if other != name:
-            raise UserError(f"{other} and {name} would share one feature file: rename one of them")
+        raise UserError(
+            f"{folder} has no audio in class folders: put tracks into folders such as "
+            f"{folder}/jazz/a.wav"
+        )
+    check_names(names, folder)
     return names
 
 
-def is_listable(name):
-    """Whether a line of a list that names a track is read back as the same."""
-    kinds = {unicodedata.category(letter) for letter in name}
-    return (
-        LINE.fullmatch(name) is not None
-        and name == name.strip().replace("\\", "/")
-        and not kinds & {"Cc", "Cs"}  # control characters, and bytes that are no UTF-8
-    )
+def check_names(names: Sequence[str], folder: Path) -> None:
+    """Raise `UserError` for a name that a list cannot hold, or that means the same file twice."""
+    seen: dict[str, str] = {}
+    for name in names:
+        odd = {unicodedata.category(letter) for letter in name} & {"Cc", "Cs"}  # Cs: not UTF-8
+        if odd or not LINE.fullmatch(name) or name != name.strip().replace("\\", "/"):
+            raise UserError(
+                f"{name!r} in {folder} cannot be in a list: rename it without commas, colons, "
+                "backslashes, control characters and bytes that are not UTF-8, and without "
+                "spaces, - or . at its ends"
+            )
+        if (other := seen.setdefault(file_key(name), name)) != name:
+            raise UserError(f"{other} and {name} would share one feature file: rename one of them")
 
 
-def print_left_out(folder, names):
-    """Say which other files there are: of a format that is not read, or in folders too deep."""
-    files = [path for path in files_below(folder) if path.suffix != ".txt"]
-    listed, others = set(names), [path.relative_to(folder).as_posix() for path in files]
-    others = [name for name in others if name not in listed]
-    if others:
-        shown = ", ".join(map(repr, others[:3])) + (" ..." if len(others) > 3 else "")
-        print(
-            f"left out: {len(others)} files that are no audio libsndfile reads, or not in a class "
-            f"folder: {shown} (ffmpeg -i song.m4a song.wav converts)"
-        )
-
-
-def group_tracks(names, group_by):
-    """The tracks of each group: `{group: [name, ...]}`; without an expression, each is its own."""
+def group_tracks(names: Sequence[str], group_by: str) -> Groups:
+    """Group tracks by a regular expression; without one, each track is its own group."""
     if not group_by:
         return {name: [name] for name in names}
     try:
         expression = re.compile(group_by)
     except re.error as error:
-        raise UserError(f"--group_by {group_by}: no regular expression ({error})") from error
-    groups = {}
+        raise UserError(f"--group_by {group_by}: not a regular expression ({error})") from error
+    groups: Groups = {}
     for name in names:
         found = expression.search(name)
         key = found and (found.group(1) if expression.groups else found.group())
         if not key:
-            raise UserError(f"--group_by {group_by}: matches nothing in {name}; it must in each")
+            raise UserError(
+                f"--group_by {group_by}: matches nothing in {name}; it must match every track"
+            )
         groups.setdefault(key, []).append(name)
     return groups
 
 
-def split_tracks(groups, seed):
-    """Names by split, `{"train": [...], ...}`, each class in the proportions of `SHARES`.
+def split_tracks(groups: Groups, seed: int) -> Lists:
+    """Split groups of tracks, in each class by `SHARES`, in an order drawn with `seed`.
 
-    Largest groups first, each goes where most of its classes are missing yet, then where they have
-    the least of their share. Raises `UserError` where a class would miss from a split.
+    Large groups are placed first. Each goes to the split that lacks most of its classes; among
+    equals, to the split that has the least of its share of these classes. Raises `UserError` if a
+    split has no track of a class.
+
+    >>> groups = {str(i): [f"jazz/{i}.wav"] for i in range(5)}
+    >>> {split: len(names) for split, names in split_tracks(groups, seed=0).items()}
+    {'train': 3, 'valid': 1, 'test': 1}
     """
     counts = Counter(genre_of(name) for names in groups.values() for name in names)
-    order = np.random.default_rng(seed).permutation(sorted(groups))
-    order = sorted(order, key=lambda group: -len(groups[group]))
-    filled = {split: Counter() for split in SHARES}
-    lists = {split: [] for split in SHARES}
-    for group in order:
+    drawn = np.random.default_rng(seed).permutation(sorted(groups)).tolist()
+    filled: dict[str, Counter[str]] = {split: Counter() for split in SHARES}
+    lists: Lists = {split: [] for split in SHARES}
+    for group in sorted(drawn, key=lambda group: -len(groups[group])):
         genres = [genre_of(name) for name in groups[group]]
-        lack = {
+        need = {
             split: (
                 len(set(genres) - filled[split].keys()),
                 sum(1 - filled[split][g] / (share * counts[g]) for g in genres),
             )
             for split, share in SHARES.items()
         }
-        split = max(lack, key=lack.get)
+        split = max(need, key=lambda split: need[split])  # the first one, train, among equals
         lists[split] += groups[group]
         filled[split].update(genres)
     for split, found in filled.items():
         if missing := sorted(counts.keys() - found.keys()):
             raise UserError(
-                f"{split} would have no track of {', '.join(missing)}: "
-                "a class takes three tracks, or three groups, at least; where it has them, "
-                "another --seed may do"
+                f"{split} would have no track of {', '.join(missing)}: a class needs at least "
+                "three tracks, or three groups; if it has them, try another --seed"
             )
     return {split: sorted(names) for split, names in lists.items()}
 
 
-def list_texts(folder, lists, force):
-    """The contents of the lists by path. Raises `UserError` where one is there and differs."""
+def list_texts(folder: str | Path, lists: Lists, force: bool) -> dict[Path, str]:
+    """Return the contents of the list files. Raises `UserError` if an existing one differs."""
     texts = {
-        Path(folder, f"{split}_list.txt"): "".join(f"{name}\n" for name in names).encode()
+        Path(folder, f"{split}_list.txt"): "".join(f"{name}\n" for name in names)
         for split, names in lists.items()
     }
     for path, text in texts.items():
-        if path.exists() and path.read_bytes() != text and not force:
-            raise UserError(f"{path} is there and differs: pass --force to replace the lists")
+        if path.exists() and path.read_bytes() != text.encode() and not force:
+            raise UserError(f"{path} exists and differs: pass --force to replace the lists")
     return texts
 
 
-def write_lists(folder, lists, force):
-    """Write `train_list.txt` and the others. Raises `UserError` rather than change one there is."""
+def write_lists(folder: str | Path, lists: Lists, force: bool) -> None:
+    """Write `train_list.txt` and the others. Raises `UserError` if an existing one differs."""
     for path, text in list_texts(folder, lists, force).items():
-        write_atomic(path, lambda file, text=text: file.write(text))
+        write_text(path, text)
 
 
-def parse(argv):
-    """The command line's settings."""
+def print_unlisted(folder: Path, listed: Sequence[str]) -> None:
+    """Print how many files are not in the lists because of their format or their depth."""
+    files = {p.relative_to(folder).as_posix() for p in files_below(folder) if p.suffix != ".txt"}
+    if others := sorted(files.difference(listed)):
+        shown = ", ".join(map(repr, others[:3])) + (" ..." if len(others) > 3 else "")
+        print(
+            f"left out: {len(others)} files that libsndfile cannot read as audio, or that are not "
+            f"in a class folder: {shown} (`ffmpeg -i song.m4a song.wav` converts)"
+        )
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the flags."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("folder", help="folder that holds a folder of tracks a class")
-    parser.add_argument("--group_by", default="", help="regular expression of what stays together")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, another split [0]")
-    parser.add_argument("--force", action="store_true", help="replace lists that are there")
+    parser.add_argument("folder", help="folder that holds one folder of tracks per class")
+    parser.add_argument("--group_by", default="", help="regular expression for a track's group")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the split [0]")
+    parser.add_argument("--force", action="store_true", help="replace existing lists")
     return parser.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Write the lists and print how many tracks of each class they have."""
     args = parse(argv)
     if args.seed < 0:
         raise UserError(f"--seed {args.seed}: must be 0 or more")
-    names = find_tracks(args.folder)
+    folder = Path(args.folder)
+    names = find_tracks(folder)
     groups = group_tracks(names, args.group_by)
     lists = split_tracks(groups, args.seed)
-    write_lists(args.folder, lists, args.force)
-    print_left_out(args.folder, names)
+    write_lists(folder, lists, args.force)
+    print_unlisted(folder, names)
     print(f"{len(names)} tracks, {len(groups)} groups")
     for split, listed in lists.items():
         counts = Counter(map(genre_of, listed))

@@ -1,0 +1,1 @@
+"""Helpers that know nothing of music: errors, flags, files, threads, pictures."""

@@ -1,22 +1,23 @@
-"""Errors that speak to a person."""
+"""`UserError`, for what a user can fix, and `run_script`, which prints it and exits."""
 
 import sys
+from collections.abc import Callable
+from typing import NoReturn
 
 
 class UserError(Exception):
-    """Something its user can put right; the message holds the value, the rule and the next step."""
+    """An error that the user can fix; its message has the value, the rule and the next command."""
 
 
-def run_script(main):
-    """Run a script's `main`; what its user can put right is one message and exit status 1."""
+def run_script(main: Callable[[], int | None]) -> NoReturn:
+    """Run `main` and exit with its status; a `UserError` prints one line and exits with 1."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a console may lack letters of a path
+            # a path can have characters that the console's encoding lacks
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(main())
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
+    except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -1,73 +1,101 @@
-"""A dataclass of settings as command-line flags, and files of flags."""
+"""Command-line flags: made from dataclasses of settings, read from files too, and checked."""
 
 import argparse
 import dataclasses
 import difflib
 import os
+import re
 import shlex
 import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from support.errors import UserError
 
 
-def command_line(*words):
-    """What to type for a command of these words: those with spaces and such in quotes."""
-    words = [str(word) for word in words]
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+def setting(default: Any, group: str, text: str, **options: Any) -> Any:
+    """Return a dataclass field with a group, a line of help and options for argparse."""
+    metadata = {"group": group, "help": text, "options": options}
+    if isinstance(default, list):  # a dataclass does not take a mutable default
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
-def given_flags(parser, argv=None):
-    """The settings that the flags of `argv` name, and their values: a dict, in the flags' order."""
-    args, unknown = parser.parse_known_args(argv)
-    if unknown:
-        parser.error(unknown_flag(unknown[0], parser))
-    return vars(args)
+class Rule(NamedTuple):
+    """A rule for a setting, and the message if it is broken; `{s.x}` there is setting x."""
+
+    name: str
+    holds: Callable[[Any], bool]
+    message: str
 
 
-def flag_words(name, value):
-    """A setting as the words of a command line."""
+def check_rules(settings: Any, rules: Iterable[Rule]) -> None:
+    """Raise `UserError` (value, rule, remedy) for the first rule that settings break."""
+    for rule in rules:
+        if not rule.holds(settings):
+            value = getattr(settings, rule.name)
+            shown = " ".join(value) if isinstance(value, list) else value
+            raise UserError(f"--{rule.name} {shown}: {rule.message.format(s=settings)}")
+
+
+def command_line(*words: object) -> str:
+    """Join words into a command, quoted for the shell."""
+    texts = [str(word) for word in words]
+    return subprocess.list2cmdline(texts) if os.name == "nt" else shlex.join(texts)
+
+
+def flag_words(name: str, value: Any) -> list[str]:
+    """Return the words of a command line that give a setting this value."""
     if isinstance(value, bool):
         return [f"--{name}" if value else f"--no-{name}"]
     return [f"--{name}", *(value if isinstance(value, list) else [str(value)])]
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that reads `@file`s with comments and several flags a line."""
+    """An `ArgumentParser` that reads `@file`s: UTF-8, comments, several flags per line."""
 
-    def convert_arg_line_to_args(self, line):
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = sys.argv[1:] if args is None else args
+        return super().parse_known_args(expand_files(words, self.error), namespace)
+
+
+def expand_files(
+    words: Sequence[str], fail: Callable[[str], NoReturn], reading: tuple[Path, ...] = ()
+) -> list[str]:
+    """Replace each `@file` in words by the words of that file; call `fail` with any error."""
+    expanded = []
+    for word in words:
+        if not word.startswith("@"):
+            expanded.append(word)
+            continue
+        path = Path(word[1:])
+        if path in reading:  # `reading` has the files that are open around this one
+            fail(f"the argument file {path} reads itself")
         try:
-            return shlex.split(line, comments=True)
-        except ValueError as error:
-            self.error(f"the line {line!r} of an argument file: {error}")
-
-    def _read_args_from_files(self, words, reading=()):
-        """As argparse does it, but UTF-8 on every system, and no file within itself."""
-        expanded = []
-        for word in words:
-            if not word.startswith("@"):
-                expanded.append(word)
-                continue
-            path = Path(word[1:])
-            if path in reading:
-                self.error(f"the argument file {path} reads itself")
+            lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows adds a BOM
+        except (OSError, ValueError) as error:
+            fail(f"the argument file {path} cannot be read as UTF-8 text: {error}")
+        for line in lines:
             try:
-                lines = path.read_text(encoding="utf-8-sig").splitlines()
-            except (OSError, ValueError) as error:
-                self.error(f"the argument file {path} cannot be read as UTF-8 text: {error}")
-            inner = [word for line in lines for word in self.convert_arg_line_to_args(line)]
-            expanded += self._read_args_from_files(inner, (*reading, path))
-        return expanded
+                inner = shlex.split(line, comments=True)
+            except ValueError as error:
+                fail(f"the line {line!r} of the argument file {path}: {error}")
+            expanded += expand_files(inner, fail, (*reading, path))
+    return expanded
 
 
 class ListAction(argparse.Action):
-    """Takes `--genres blues rock` and `--genres blues,rock` alike."""
+    """Accept both `--genres blues rock` and `--genres blues,rock`."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         words = [word for value in values for word in value.split(",") if word]
         setattr(namespace, self.dest, words)
 
 
-def flag_options(value):
-    """How argparse reads a setting, told from its default value."""
+def flag_options(value: Any) -> dict[str, Any]:
+    """Return the argparse options of a setting, by the type of its default."""
     if isinstance(value, bool):
         return {"action": argparse.BooleanOptionalAction}
     if isinstance(value, list):
@@ -75,30 +103,59 @@ def flag_options(value):
     return {"type": type(value), "metavar": {str: "TEXT", int: "N", float: "X"}[type(value)]}
 
 
-def make_parser(settings):
-    """The parser of all flags, grouped; its defaults are `settings`."""
+def make_parser(*settings: Any, groups: Iterable[str] | None = None) -> Parser:
+    """Return a parser for the fields of settings, of all groups or of those given.
+
+    Flags that are absent from the command line are absent from its result.
+    """
     parser = Parser(
-        usage="%(prog)s [--flag value ...] [@file of flags] [--help]",
-        allow_abbrev=False,
-        fromfile_prefix_chars="@",
+        usage="%(prog)s [--flag value ...] [@file of flags] [--help]", allow_abbrev=False
     )
-    groups = {}
-    for f in dataclasses.fields(settings):
-        name = f.metadata["group"]
-        if name not in groups:
-            groups[name] = parser.add_argument_group(name)
-        value = getattr(settings, f.name)
+    sections: dict[str, Any] = {}
+    for owner, f in ((each, f) for each in settings for f in dataclasses.fields(each)):
+        group, value = f.metadata["group"], getattr(owner, f.name)
+        if groups is not None and group not in groups:
+            continue
+        section = sections[group] = sections.get(group) or parser.add_argument_group(group)
         options = flag_options(value) | f.metadata["options"]
-        shown = f" [{value}]" if value not in ("", []) else ""
-        text = f.metadata["help"] + shown
-        groups[name].add_argument(f"--{f.name}", default=argparse.SUPPRESS, help=text, **options)
+        text = f.metadata["help"] + (f" [{value}]" if value not in ("", []) else "")
+        section.add_argument(f"--{f.name}", default=argparse.SUPPRESS, help=text, **options)
     return parser
 
 
-def unknown_flag(flag, parser):
-    """The message for a flag that a parser does not know: it names the closest one."""
+def given_flags(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> dict[str, Any]:
+    """Return the values of the flags in `argv`, by name; exit on an unknown flag."""
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        parser.error(unknown_flag(unknown[0], parser))
+    return vars(args)
+
+
+def read_flags(
+    argv: Sequence[str] | None, *settings: Any, groups: Iterable[str] | None = None
+) -> list[Any]:
+    """Return copies of settings, changed by the flags in `argv`; exit on a wrong flag or value."""
+    parser = make_parser(*settings, groups=groups)
+    given = given_flags(parser, argv)
+    return [replace_given(each, given, parser) for each in settings]
+
+
+def replace_given(settings: Any, given: dict[str, Any], parser: argparse.ArgumentParser) -> Any:
+    """Return a copy of settings with given values; exit on values that cannot work."""
+    names = {f.name for f in dataclasses.fields(settings)}
+    changed = dataclasses.replace(settings, **{n: v for n, v in given.items() if n in names})
+    try:
+        changed.validate()
+    except UserError as error:
+        parser.error(str(error))
+    return changed
+
+
+def unknown_flag(flag: str, parser: argparse.ArgumentParser) -> str:
+    """Return the message for an unknown flag, with the closest known one."""
     flag = flag.partition("=")[0]
-    names = [option for action in parser._actions for option in action.option_strings]
+    # argparse offers its flags only in the help text, as "  -h, --help" or "  --flag"
+    names = re.findall(r"(?:^ +|, )(--[\w-]+)", parser.format_help(), re.MULTILINE)
     close = difflib.get_close_matches(flag, names, n=1)
     hint = f"did you mean {close[0]}?" if close else "--help lists all flags"
     return f"unknown argument {flag}: {hint}"

@@ -11,8 +11,11 @@ import pytest
 import soundfile
 
 from feature_extraction import main as extract_main
-from hparams import HParams
+from hparams import HParams, in_group
 from support.flags import flag_words
+from tracks.catalog import read_catalog
+from tracks.lists import load_lists
+from tracks.tags import format_tags
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of scripts too: tests run beside each other
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +23,8 @@ ROOMS = ("support", "audio", "tracks", "training")
 RATE = 8000
 SIZES = {"train": 4, "valid": 2, "test": 2}
 GENRES = ("classical", "jazz", "metal")
+TONES = dict(zip(GENRES, (["pitch:low"], ["pitch:middle", "dull"], ["pitch:high", "dull"])))
+TAGS = ["dull", "pitch:high", "pitch:low", "pitch:middle"]
 
 
 @pytest.fixture
@@ -31,6 +36,14 @@ def sine(hz, seconds=1.0, rate=RATE, level=0.5):
     """A tone (samples,), float32."""
     t = np.arange(int(seconds * rate)) / rate
     return (level * np.sin(2 * np.pi * hz * t)).astype(np.float32)
+
+
+def peak_hz(y, rate=RATE):
+    """The frequency of the highest peak of a waveform's spectrum, finer than a bin."""
+    S = np.log(np.abs(np.fft.rfft(y * np.hanning(len(y)))) + 1e-9)
+    k = int(S.argmax())
+    a, b, c = S[k - 1 : k + 2]
+    return (k + (a - c) / (2 * (a - 2 * b + c))) * rate / len(y)
 
 
 def write_data_set(folder, seconds=2.1, sizes=SIZES, genres=GENRES):
@@ -88,11 +101,11 @@ def settings(data_set):
     )
 
 
-def flags(hparams, **changed):
-    """Settings as a command line."""
-    words = []
-    for name, value in dataclasses.replace(hparams, **changed).to_dict().items():
-        words += flag_words(name, value)
+def flags(hparams, *groups, **changed):
+    """Settings as a command line; those of groups, if any are named."""
+    hparams, words = dataclasses.replace(hparams, **changed), []
+    for f in in_group(*groups) if groups else dataclasses.fields(hparams):
+        words += flag_words(f.name, getattr(hparams, f.name))
     return words
 
 
@@ -101,6 +114,29 @@ def extracted(settings):
     """Settings whose features have been extracted."""
     assert extract_main(flags(settings)) == 0
     return settings
+
+
+def write_tags(data_set, text, encoding="utf-8"):
+    (data_set / "tags.csv").write_text(text, encoding=encoding, newline="")
+
+
+def listed(settings):
+    """The names of all tracks in the lists."""
+    return [name for names in load_lists(settings).values() for name in names]
+
+
+@pytest.fixture
+def tagging(settings, data_set):
+    """Settings of tagging; the tags of a track are those of its pitch."""
+    tags = {name: TONES[name.split("/")[0]] for name in listed(settings)}
+    write_tags(data_set, format_tags(tags))
+    return dataclasses.replace(settings, task="tagging")
+
+
+@pytest.fixture
+def extracted_tags(tagging, extracted):
+    """Settings of tagging whose features have been extracted, with the tags filled in."""
+    return read_catalog(tagging).hparams
 
 
 @pytest.fixture

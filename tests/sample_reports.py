@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.metrics import score
+from training.metrics import score_genres
 
 GENRES = ["$classical$", "힙합", "pop"]
 HISTORY = [
@@ -12,7 +12,7 @@ HISTORY = [
 
 
 def some_report():
-    scores = score(np.eye(3)[[0, 1, 1, 2]], np.array([0, 1, 2, 2]), np.arange(4), GENRES)
+    scores = score_genres(np.eye(3)[[0, 1, 1, 2]], np.array([0, 1, 2, 2]), np.arange(4), GENRES)
     return scores | {"best_epoch": 2, "skipped": {"train": 0, "valid": 0, "test": 0}}
 
 

@@ -1,8 +1,7 @@
-"""Recipes times seeds to one table: what is run, repeated, gone on with, kept and refused."""
+"""Recipes and seeds become one table: runs are started, continued, kept or refused."""
 
 import dataclasses
 import importlib
-import inspect
 import json
 import math
 import statistics
@@ -16,11 +15,13 @@ from conftest import RATE, ROOT, run, sine
 from filelock import FileLock
 
 import compare
-from compare import main, mcnemar
-from hparams import HParams
+from compare import main
+from hparams import CLASSICAL, HParams, in_group
 from support.errors import UserError
 from support.flags import flag_words
 from support.parallel import run_jobs
+from training import results_table
+from training.results_table import mcnemar
 
 NET = {"model": "Compact1D", "optimizer": "adamw", "batch_size": 4, "num_epochs": 2}
 SVM = {"feature": "mfcc", "model": "svm"}
@@ -29,10 +30,12 @@ DATA = ["--dataset_path", "data", "--num_workers", "1"]
 
 @pytest.fixture
 def recipes(settings):
-    """The files of two recipes, in the folder we stand in; the data set's settings are small."""
+    """The files of two recipes, in the current folder, with the small settings of the data set."""
     apart = {"dataset_path", "feature_path", "num_workers", "genres"}
-    for name, changed in (("net", NET), ("svm", SVM)):
-        values = dataclasses.replace(settings, **changed).to_dict()
+    groups = (*CLASSICAL, "training", "augmentation")
+    for name, changed, read in (("net", NET, groups), ("svm", SVM, CLASSICAL)):
+        used = dataclasses.replace(settings, **changed)
+        values = {f.name: getattr(used, f.name) for f in in_group(*read)}
         differ = {key: v for key, v in values.items() if v != getattr(HParams(), key)}
         words = [word for key in differ.keys() - apart for word in flag_words(key, differ[key])]
         Path(f"{name}.args").write_text(" ".join(words), encoding="utf-8")
@@ -41,7 +44,7 @@ def recipes(settings):
 
 @pytest.fixture
 def called(monkeypatch):
-    """Scripts run in this process, which saves their start-up; the names of those called."""
+    """The names of the scripts called; they run in this process, which saves time."""
     calls = []
 
     def call(script, words, log):
@@ -83,7 +86,7 @@ def test_rows_hold_the_scores_of_the_runs(recipes, called, capsys):
     middle, half = share + z**2 / 12, z * math.sqrt(share * (1 - share) / 6 + z**2 / 144)
     low, high = ((middle + sign * half) / (1 + z**2 / 6) for sign in (-1, 1))
     assert cells[6] == f"{100 * low:.0f} to {100 * high:.0f}"
-    assert "(33.3 % by always naming" and "12/6/6 tracks of 3 classes" in table
+    assert "(33.3 % for always predicting" and "12/6/6 tracks of 3 classes" in table
 
 
 def test_nothing_finished_is_repeated_and_rows_are_kept(recipes, called):
@@ -109,7 +112,7 @@ def test_each_row_names_the_command_that_makes_it(recipes, called):
     assert again["svm --scale db"]["scores"] == row["scores"]
 
 
-def test_interrupted_runs_are_gone_on_with(recipes, called, capsys):
+def test_interrupted_runs_are_continued(recipes, called, capsys):
     results, _ = compared(recipes)
     for path in Path("runs/compare/data").glob("*-1-*/report.json"):
         path.unlink()
@@ -119,7 +122,7 @@ def test_interrupted_runs_are_gone_on_with(recipes, called, capsys):
     assert sorted(called) == [
         *("classic.py", "feature_extraction.py", "feature_extraction.py", "train_test.py")
     ]
-    assert "Going on with runs/compare/data/net-1-" in capsys.readouterr().out.replace("\\", "/")
+    assert "Continuing runs/compare/data/net-1-" in capsys.readouterr().out.replace("\\", "/")
     for name, row in results["rows"].items():
         assert again["rows"][name]["scores"] == row["scores"]
 
@@ -129,7 +132,7 @@ def test_other_settings_tracks_or_sources_make_another_run(recipes, called, data
     assert len(reports_of("net")) == 2
     compared(["net.args"], "--learning_rate", "0.02")
     assert len(reports_of("net")) == 4
-    monkeypatch.setattr(inspect, "getsource", lambda network: "class Compact1D: changed")
+    monkeypatch.setattr(compare, "model_code", lambda: "of a changed model.py")
     compared(["net.args"])
     assert len(reports_of("net")) == 6
     names = (data_set / "train_list.txt").read_text(encoding="utf-8").splitlines()
@@ -143,23 +146,23 @@ def replace_audio(data_set):
     soundfile.write(data_set / "jazz/jazz.00000.wav", sine(500, 2.1), RATE)
 
 
-def take_out(data_set):
-    """Take a track out of its list."""
+def remove_track(data_set):
+    """Remove a track from its list."""
     path = data_set / "train_list.txt"
     path.write_text("\n".join(path.read_text().splitlines()[1:]), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [(replace_audio, []), (take_out, []), (lambda _: None, ["--genres", "jazz", "metal"])],
+    [(replace_audio, []), (remove_track, []), (lambda _: None, ["--genres", "jazz", "metal"])],
 )
-def test_a_table_is_of_one_audio_its_lists_and_genres(
+def test_a_table_belongs_to_one_set_of_audio_lists_and_genres(
     recipes, called, data_set, capsys, change, words
 ):
     before, table = compared(["svm.args"])
     change(data_set)
     after, kept = compared(["svm.args"], *words)
-    assert (after, kept) == (before, table), "the table there was is lost"
+    assert (after, kept) == (before, table), "the first table is lost"
     (path,) = Path("results").glob("data-*.json")
     assert f"this table is {path}" in capsys.readouterr().out
     other = json.loads(path.read_text(encoding="utf-8"))
@@ -169,7 +172,7 @@ def test_a_table_is_of_one_audio_its_lists_and_genres(
     assert len(json.loads(path.read_text(encoding="utf-8"))["rows"]) == 2
 
 
-def test_the_pair_of_a_row_that_changes_goes(recipes, called):
+def test_the_pair_of_a_changed_row_is_removed(recipes, called):
     results, _ = compared(recipes, "--pair", "net", "svm")
     (pair,) = results["pairs"].values()
     assert compared(recipes)[0]["pairs"] == results["pairs"]  # rows as they were
@@ -196,16 +199,21 @@ def test_a_command_waits_for_another_on_the_same_run(recipes, called, capsys):
     began = time.monotonic()
     compared(["svm.args"])
     assert time.monotonic() - began > 0.4
-    assert "svm, seed 0: another command is at it; waiting for its end" in capsys.readouterr().out
+    assert (
+        "svm, seed 0: another command is running it; waiting until it ends"
+        in capsys.readouterr().out
+    )
 
 
 def test_rows_of_two_commands_at_once_are_all_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(compare, "format_results", lambda results: "")
+    monkeypatch.setattr(results_table, "format_results", lambda results: "")
     data = {"name": "data", "tracks": "0"}
 
     def add(number):
-        compare.add_result(Path("results/data.json"), data, "rows", str(number), {"scores": {}})
+        results_table.add_result(
+            Path("results/data.json"), data, "rows", str(number), {"scores": {}}
+        )
 
     list(run_jobs(add, list(range(40)), 8))
     results = json.loads(Path("results/data.json").read_text(encoding="utf-8"))
@@ -213,12 +221,12 @@ def test_rows_of_two_commands_at_once_are_all_kept(tmp_path, monkeypatch):
 
 
 def test_minutes_are_never_powers_of_ten():
-    assert [compare.format_minutes(each) for each in (0.0123, 7.04, 99.7, 1234.5)] == [
+    assert [results_table.format_minutes(each) for each in (0.0123, 7.04, 99.7, 1234.5)] == [
         *("0.012", "7", "100", "1234")
     ]
 
 
-def test_what_fails_keeps_no_other_recipe_back(recipes, called, capsys):
+def test_a_recipe_that_fails_does_not_stop_the_others(recipes, called, capsys):
     Path("bad.args").write_text("@net.args --chunk_length 15", encoding="utf-8")
     with pytest.raises(UserError, match="bad: failed, see above; other rows are written"):
         compared(["bad.args", *recipes])
@@ -233,8 +241,8 @@ def test_a_pair_is_tested_track_by_track(recipes, called):
     net, svm = reports_of("net"), reports_of("svm")
     for seed in (0, 1):
         only_net, only_svm, p = mcnemar(net[seed], svm[seed])
-        line = f"- seed {seed}: {only_net} right by the first alone, {only_svm} by the second"
-        assert f"{line} alone, p = {p:.2g}" in table
+        line = f"- seed {seed}: only the first is right on {only_net} tracks, only the second on"
+        assert f"{line} {only_svm}, p = {p:.2g}" in table
 
 
 def test_mcnemar_is_the_exact_test_of_the_tracks_that_differ():
@@ -248,12 +256,12 @@ def test_mcnemar_is_the_exact_test_of_the_tracks_that_differ():
     assert mcnemar(a, b)[:2] == (8, 2)
     assert mcnemar(a, b)[2] == pytest.approx(2 * (1 + 10 + 45) / 2**10)
     assert mcnemar(a, a) == (0, 0, 1.0)
-    with pytest.raises(UserError, match="wants the same tracks"):
+    with pytest.raises(UserError, match="needs the same tracks"):
         mcnemar(a, {"tracks": a["tracks"][1:]})
 
 
-def test_published_figures_stand_below_the_table_of_their_data(recipes, called, monkeypatch):
-    monkeypatch.setattr(compare, "ROOT", Path.cwd())
+def test_published_figures_are_below_the_table_of_their_data(recipes, called, monkeypatch):
+    monkeypatch.setattr(results_table, "PUBLISHED", Path("results/published"))
     Path("results/published").mkdir(parents=True)
     Path("results/published/data.md").write_text("Published: 63.4 %\n", encoding="utf-8")
     _, table = compared(["svm.args"])
@@ -264,12 +272,12 @@ def test_published_figures_stand_below_the_table_of_their_data(recipes, called, 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "no recipe is named: pass --recipes"),
-        (["--recipes", "svm.args", "./svm.args"], "--recipes names svm twice"),
+        ([], "no recipe: pass for example --recipes"),
+        (["--recipes", "svm.args", "./svm.args"], "--recipes has svm twice"),
         (["--recipes", "svm.args", "--resume", "x"], "--resume x: each run has its own"),
         (["--recipes", "svm.args", "--run_path", "x"], "--run_path x: each run has its own"),
-        (["--recipes", "svm.args", "net.args", "--pair", "svm"], "--pair svm: it takes two"),
-        (["--recipes", "svm.args", "net.args", "--pair", "svm", "x"], "--pair svm x: it takes two"),
+        (["--recipes", "svm.args", "net.args", "--pair", "svm"], "--pair svm: name two"),
+        (["--recipes", "svm.args", "net.args", "--pair", "svm", "x"], "--pair svm x: name two"),
         (["--recipes", "few.args"], "few.args names genres: pass them by --genres"),
         (
             ["--recipes", "own.args"],
@@ -302,6 +310,7 @@ def test_as_a_command_failures_are_named_with_their_log(recipes, data_set):
     assert "*** svm: feature_extraction.py failed: " in done.stdout
     assert Path("runs/compare/data/svm-features.log").read_text(encoding="utf-8")
     assert done.stderr.startswith("error: svm: failed, see above")
-    done = run("compare.py", *words, "--skip_broken", cwd=".")
+    words += ["--skip_broken", "--max_minutes", "20"]  # which classic.py does not read
+    done = run("compare.py", *words, cwd=".")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "| svm | 1 |" in done.stdout
+    assert "| svm --max_minutes 20.0 | 1 |" in done.stdout

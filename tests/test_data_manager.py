@@ -7,12 +7,10 @@ import torch
 from conftest import flags
 from torch import nn
 
-from audio.chunks import counted_chunks
 from data_manager import Batches, GTZANDataset, StoredChunks, get_dataloader, keep_on, load_dataset
 from feature_extraction import main as extract_main
-from hparams import HParams
 from support.errors import UserError
-from tracks.catalog import fit_normalizer, get_label, list_tracks
+from tracks.catalog import fit_normalizer, read_catalog
 
 
 def test_load_dataset_is_as_taught_in_the_order_of_the_list(extracted):
@@ -21,7 +19,7 @@ def test_load_dataset_is_as_taught_in_the_order_of_the_list(extracted):
     assert x.dtype == np.float32
     np.testing.assert_array_equal(y, np.repeat([0, 1, 2], 8))
     assert y.dtype == np.int64
-    first = np.load(extracted.feature_folder() / "train/classical/classical.00000.npy")
+    first = np.load(extracted.feature_folder() / "classical/classical.00000.wav.npy")
     np.testing.assert_array_equal(x[:2], first)
 
 
@@ -30,16 +28,9 @@ def test_load_dataset_finds_the_genres_itself(extracted):
     np.testing.assert_array_equal(load_dataset("test", unset)[1], np.repeat([0, 1, 2], 4))
 
 
-def test_the_folder_is_the_label():
-    hparams = HParams(genres=["jazz", "pop"])
-    assert get_label("pop/jazz.00001.wav", hparams) == 1
-    with pytest.raises(UserError, match="rock is none of the genres"):
-        get_label("rock/rock.00001.wav", hparams)
-
-
 def test_normalization_is_that_of_the_train_split_alone(extracted):
     x, _ = load_dataset("train", extracted)
-    mean, std = fit_normalizer(list_tracks("train", extracted))
+    mean, std = fit_normalizer(read_catalog(extracted).splits["train"])
     assert mean == pytest.approx(x.mean(dtype=np.float64))
     assert std == pytest.approx(x.std(dtype=np.float64))
     train, valid, _ = get_dataloader(extracted)
@@ -47,29 +38,6 @@ def test_normalization_is_that_of_the_train_split_alone(extracted):
     assert train.dataset.x.std().item() == pytest.approx(1, abs=1e-3)
     raw, _ = load_dataset("valid", extracted)
     np.testing.assert_allclose(valid.dataset.x, (raw - mean) / std, atol=1e-4)
-
-
-def test_normalization_counts_no_padding(settings):
-    padded = dataclasses.replace(settings, feature_length=1024)
-    whole = dataclasses.replace(settings, feature_length=0, feature_path="whole")
-    for hparams in (padded, whole):
-        extract_main(flags(hparams))
-    assert fit_normalizer(list_tracks("train", padded)) == pytest.approx(
-        fit_normalizer(list_tracks("train", whole))
-    )
-
-
-def test_normalization_of_some_genres_is_theirs(extracted):
-    one = dataclasses.replace(extracted, genres=["jazz"])
-    x, _ = load_dataset("train", one)
-    assert fit_normalizer(list_tracks("train", one))[0] == pytest.approx(x.mean(dtype=np.float64))
-
-
-@pytest.mark.parametrize(
-    ("frames", "counted"), [(1, 1), (63, 1), (64, 1), (191, 1), (192, 2), (256, 2), (320, 3)]
-)
-def test_a_chunk_counts_when_half_of_it_is_real(frames, counted):
-    assert counted_chunks(frames, 8, HParams(chunk_length=128)) == counted
 
 
 def test_padding_chunks_are_not_loaded(settings):
@@ -145,20 +113,22 @@ def test_a_split_on_disk_keeps_no_file_open(extracted):
 
 
 def test_a_damaged_file_of_a_split_on_disk_is_named(extracted):
-    path = extracted.feature_folder() / "train/jazz/jazz.00001.npy"
+    path = extracted.feature_folder() / "jazz/jazz.00001.wav.npy"
     np.save(path, np.load(path)[:1])
     train, _, _ = get_dataloader(dataclasses.replace(extracted, cache_gb=0))
-    with pytest.raises(UserError, match=r"jazz.00001.npy is damaged .* delete it and extract"):
+    with pytest.raises(UserError, match=r"jazz.00001.wav.npy is damaged .* delete it and extract"):
         list(train)
 
 
 def test_no_numbers_in_a_file_of_a_split_on_disk(extracted):
-    path = extracted.feature_folder() / "train/jazz/jazz.00001.npy"
+    path = extracted.feature_folder() / "jazz/jazz.00001.wav.npy"
     chunks = np.load(path)
     chunks[1, 5] = np.nan
     np.save(path, chunks)
     train, _, _ = get_dataloader(dataclasses.replace(extracted, cache_gb=0.0))
-    with pytest.raises(UserError, match=r"jazz.00001.npy is damaged \(it holds values that are no"):
+    with pytest.raises(
+        UserError, match=r"jazz.00001.wav.npy is damaged \(it holds values that are not"
+    ):
         list(train)
 
 
@@ -206,3 +176,12 @@ def test_chunks_know_their_track(extracted):
     _, _, test_loader = get_dataloader(extracted)
     np.testing.assert_array_equal(test_loader.dataset.tracks, np.repeat(range(6), 2))
     assert test_loader.dataset.names[2] == "jazz/jazz.00006.wav"
+
+
+def test_tag_labels_are_a_row_of_0_and_1_per_chunk(extracted_tags):
+    x, y = load_dataset("train", extracted_tags)
+    assert y.shape == (len(x), 4) == (24, 4)
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(y[::8], [[0, 0, 1, 0], [1, 0, 0, 1], [1, 1, 0, 0]])
+    _, batch = next(iter(get_dataloader(extracted_tags)[1]))
+    assert batch.dtype == torch.float32

@@ -147,7 +147,7 @@ def test_a_gradient_reaches_every_parameter(kind, hparams, message):
         (taught(), [(2, 4), (4, 5), (3, 8), (5, 6)]),
     ],
 )
-def test_fcn4_pools_as_published_and_last_what_is_left(hparams, pools):
+def test_fcn4_pools_as_published_and_the_last_pool_takes_the_rest(hparams, pools):
     with torch.device("meta"):
         net = FCN4(hparams)
         assert net(chunks(hparams, 2)).shape == (2, 8)
@@ -176,10 +176,12 @@ def test_too_few_bins_name_the_flag(settings, message):
         FCN4(taught(**settings))
 
 
-def test_samplecnn_takes_nothing_but_waveforms():
-    with pytest.raises(WrongInput, match="SampleCNN takes no log_mel: pass --feature waveform"):
+def test_samplecnn_takes_only_waveforms():
+    with pytest.raises(
+        WrongInput, match="SampleCNN takes waveforms, not log_mel: pass --feature waveform"
+    ):
         SampleCNN(taught())
-    with pytest.raises(WrongInput, match="SampleCNN takes no mfcc"):
+    with pytest.raises(WrongInput, match="SampleCNN takes waveforms, not mfcc"):
         SampleCNN(taught(feature="mfcc", num_mfcc=1, chunk_length=59_049))
 
 
@@ -251,7 +253,7 @@ def test_a_class_of_the_file_can_be_built_by_name(monkeypatch):
     assert isinstance(build_model(HParams(model="Mine")), Mine)
 
 
-def test_an_unknown_model_names_those_there_are():
+def test_an_unknown_model_lists_the_models():
     with pytest.raises(
         ValueError, match=r"no Basline, only Baseline, FCN4, SampleCNN, .*: did you mean Baseline\?"
     ):

@@ -1,4 +1,4 @@
-"""Genres of files: those of the test report, of any length, and what cannot be read is named."""
+"""Predictions of files of any length equal the test report; unreadable files are named."""
 
 import csv
 import dataclasses
@@ -15,7 +15,7 @@ from conftest import RATE, ROOT, flags, rename_to_bytes, save_run, sine, write_l
 
 import predict
 from feature_extraction import main as extract_main
-from predict import clock, main, parse, predict_track
+from predict import clock_time, main, parse, predict_track
 from support.errors import run_script
 from train_test import main as train_main
 from training.checkpoint import load_checkpoint
@@ -42,7 +42,7 @@ def test_a_test_track_has_the_probabilities_of_the_report(settings, tmp_path, ch
         assert mine["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-5)
 
 
-def test_genres_are_printed_with_what_they_are_of(weights, data_set, capsys):
+def test_genres_are_printed_with_the_run_and_the_length(weights, data_set, capsys):
     assert main([str(data_set / "jazz"), "--top", "2", "--device", "cpu"]) == 0
     first, second, *lines = capsys.readouterr().out.splitlines()
     assert first == f"Run: {weights.parent} (Baseline, weights of epoch 3)"
@@ -52,7 +52,7 @@ def test_genres_are_printed_with_what_they_are_of(weights, data_set, capsys):
     assert lines[0].count("%") == 2
 
 
-def test_tags_are_printed_with_a_sentence_made_of_them(extracted, data_set, capsys):
+def test_tags_are_printed_with_a_sentence(extracted, data_set, capsys):
     lists = [(data_set / f"{split}_list.txt").read_text() for split in ("train", "valid", "test")]
     lines = ["track,tempo:slow,loud", *(f"{n},{int('j' in n)},1" for n in "".join(lists).split())]
     lines[1] = lines[1][:-1] + "0"
@@ -86,7 +86,7 @@ def test_likely_tags_fill_the_tutorials_sentence(settings, data_set, capsys):
     ]
 
 
-def test_what_cannot_be_read_is_named_and_the_others_go_on(weights, data_set, tmp_path, capsys):
+def test_unreadable_files_are_named_and_the_others_predicted(weights, data_set, tmp_path, capsys):
     (tmp_path / "text.mp3").write_text("no music\n" * 1000, encoding="utf-8")
     (tmp_path / "empty").mkdir()
     good = str(data_set / "jazz/jazz.00000.wav")
@@ -95,7 +95,7 @@ def test_what_cannot_be_read_is_named_and_the_others_go_on(weights, data_set, tm
     out, err = capsys.readouterr()
     assert good in out
     for message in (
-        "broken: text.mp3 cannot be read (it is no audio)",
+        "broken: text.mp3 cannot be read (it is not audio)",
         "broken: empty has no audio that libsndfile reads",
         "broken: missing.wav is missing",
         "3 of 4 could not be read",
@@ -112,7 +112,7 @@ def test_what_cannot_be_read_is_named_and_the_others_go_on(weights, data_set, tm
     assert len(values["broken"]) == 3
 
 
-def test_a_name_that_is_no_utf_8_is_shown_with_escapes(weights, data_set, capsys):
+def test_a_name_that_is_not_utf_8_is_shown_with_escapes(weights, data_set, capsys):
     path = rename_to_bytes(data_set / "jazz/jazz.00000.wav")
     shown = str(path).replace("\udce9", r"\udce9")
     words = [str(path.parent), "--timeline", "--json", "all.json", "--csv", "all.csv"]
@@ -125,7 +125,7 @@ def test_a_name_that_is_no_utf_8_is_shown_with_escapes(weights, data_set, capsys
     assert Path(f"{path.name}-timeline.png").exists()
 
 
-def test_a_file_that_cannot_be_written_keeps_no_other_back(weights, data_set, capsys):
+def test_a_file_that_cannot_be_written_does_not_stop_the_others(weights, data_set, capsys):
     Path("all.json").mkdir()
     good = data_set / "jazz/jazz.00000.wav"
     long = good.rename(good.with_name("가" * 83 + ".wav"))  # 253 bytes, of 255
@@ -144,7 +144,7 @@ def test_a_file_that_cannot_be_written_keeps_no_other_back(weights, data_set, ca
     assert not list(Path().glob("*.part"))
 
 
-def test_interrupted_it_writes_the_tracks_that_are_done(weights, data_set, capsys, monkeypatch):
+def test_an_interrupted_command_writes_the_finished_tracks(weights, data_set, capsys, monkeypatch):
     def interrupt(path, *rest):
         if path.name == "jazz.00003.wav":
             raise KeyboardInterrupt
@@ -162,13 +162,13 @@ def test_interrupted_it_writes_the_tracks_that_are_done(weights, data_set, capsy
     assert len(Path("all.csv").read_text(encoding="utf-8").splitlines()) == 1 + 3
 
 
-def test_a_file_shorter_than_a_chunk_is_padded_and_said(weights, tmp_path, capsys):
+def test_a_file_shorter_than_a_chunk_is_padded_with_a_note(weights, tmp_path, capsys):
     soundfile.write(tmp_path / "a.flac", sine(440, 0.2), RATE)
     assert main(["a.flac"]) == 0
     assert "(0.2 s, shorter than a chunk of 1.0 s: padded with silence)" in capsys.readouterr().out
 
 
-def test_a_timeline_is_of_the_whole_as_text_picture_and_table(weights, tmp_path, capsys):
+def test_a_timeline_shows_the_whole_track_as_text_picture_and_table(weights, tmp_path, capsys):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         write_long(tmp_path / folder / "long.wav", 8.5)
@@ -186,13 +186,13 @@ def test_a_timeline_is_of_the_whole_as_text_picture_and_table(weights, tmp_path,
         assert len(list(csv.reader(file))) == 1 + 2 * 8
 
 
-def test_times_are_read_as_clocks_are():
-    assert [clock(t) for t in (0, 59.6, 61, 3599.2, 3600, 36061)] == [
+def test_times_look_like_those_of_a_clock():
+    assert [clock_time(t) for t in (0, 59.6, 61, 3599.2, 3600, 36061)] == [
         *("0:00", "1:00", "1:01", "59:59", "1:00:00", "10:01:01")
     ]
 
 
-def test_flags_may_stand_between_files():
+def test_flags_can_be_between_files():
     args = parse(["a.wav", "--top", "2", "b.wav", "--timeline"])
     assert (args.files, args.top, args.whole) == (["a.wav", "b.wav"], 2, True)
 
@@ -202,6 +202,7 @@ def test_flags_may_stand_between_files():
     [
         ([], "arguments are required: files"),
         (["a.wav", "--top", "0"], "--top 0: must be 1 or more"),
+        (["a.wav", "--json", "x", "--csv", "./x"], "--json x: is the file of --csv too"),
     ],
 )
 def test_wrong_flags_end_with_a_message(words, message, capsys):
@@ -210,7 +211,7 @@ def test_wrong_flags_end_with_a_message(words, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_predicting_loads_nothing_that_it_does_not_need(weights, data_set):
+def test_predicting_loads_no_heavy_library_that_it_does_not_need(weights, data_set):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import predict; predict.main([sys.argv[2]]); "
         "heavy = {'sklearn', 'matplotlib', 'librosa', 'data_manager'}; "

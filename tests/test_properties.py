@@ -10,7 +10,8 @@ from audio.chunks import resize_array
 from audio.features import log_mel
 from hparams import HParams
 from support.errors import UserError
-from tracks.lists import choose_genres, load_lists
+from tracks.catalog import read_catalog
+from tracks.lists import load_lists
 
 QUICK = settings(
     max_examples=150,
@@ -36,7 +37,9 @@ def test_lists_are_read_or_refused(tmp_path, train, valid, test, end, genres):
         data = end.join(lines).encode("utf-8", "surrogatepass")
         (tmp_path / f"{split}_list.txt").write_bytes(data)
     try:
-        hparams = choose_genres(HParams(dataset_path=str(tmp_path), genres=genres))
+        hparams = read_catalog(
+            HParams(dataset_path=str(tmp_path), genres=genres), labels=False
+        ).hparams
         lists = load_lists(hparams)
     except UserError:
         return

@@ -18,7 +18,7 @@ def test_extract_then_train_in_hangul_folders_on_two_threads(settings, tmp_path)
     assert "Test Track Accuracy:" in done.stdout
     assert "재즈" in done.stdout
     assert list(folder.glob("runs/데이터-Baseline-*/confusion_matrix.png"))
-    assert list(folder.glob("dataset/feature/데이터-log_mel-*/train/록/*.npy"))
+    assert list(folder.glob("dataset/feature/데이터-log_mel-*/록/*.wav.npy"))
 
 
 def test_a_class_pasted_at_the_end_of_model_py_trains(extracted, tmp_path):
@@ -59,7 +59,7 @@ def test_bad_input_is_one_message_and_a_status(data_set, script, arguments, stat
 def test_a_gpu_that_is_not_there_is_an_error(extracted):
     done = run("train_test.py", *flags(extracted, device="cuda:99"), cwd=".")
     assert done.returncode == 1
-    assert "error: --device cuda:99 is not here. GPUs present: " in done.stderr
+    assert "error: --device cuda:99 does not exist. GPUs present: " in done.stderr
 
 
 def test_a_console_without_hangul_shows_the_message(tmp_path):

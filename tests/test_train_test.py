@@ -9,16 +9,12 @@ import pytest
 import torch
 from conftest import flags
 
-import model
 from data_manager import get_dataloader, keep_on
 from model import build_model
 from support.errors import UserError
-from tracks.catalog import fit_normalizer, list_tracks
+from tracks.catalog import fit_normalizer, read_catalog
 from train_test import Runner, main, set_seed
-from training import checkpoint
 from training.checkpoint import HISTORY, load_checkpoint, load_weights
-from training.device import device_name, find_device
-from training.optimization import class_weights
 
 
 def train(hparams, folder, **changed):
@@ -103,8 +99,8 @@ def test_the_checkpoint_is_enough_to_predict(extracted, tmp_path):
     hparams = dataclasses.replace(extracted, **saved["hparams"])
     net = build_model(hparams)
     net.load_state_dict(saved["model"])
-    assert (saved["mean"], saved["std"]) == fit_normalizer(list_tracks("train", extracted))
-    raw = np.load(extracted.feature_folder() / "test/classical/classical.00006.npy")
+    assert (saved["mean"], saved["std"]) == fit_normalizer(read_catalog(extracted).splits["train"])
+    raw = np.load(extracted.feature_folder() / "classical/classical.00006.wav.npy")
     x = torch.from_numpy((raw - saved["mean"]) / saved["std"]).float()
     with torch.inference_mode():
         by_hand = net.eval()(x).softmax(1).mean(0)
@@ -113,7 +109,7 @@ def test_the_checkpoint_is_enough_to_predict(extracted, tmp_path):
     assert list(row["probabilities"].values()) == pytest.approx(by_hand.tolist(), abs=1e-5)
 
 
-def test_the_same_seed_gives_the_same_losses_and_another_others(extracted, tmp_path):
+def test_the_same_seed_gives_the_same_losses_and_another_seed_does_not(extracted, tmp_path):
     runs = [train(extracted, tmp_path / f"{i}", seed=seed) for i, seed in enumerate((5, 5, 6))]
     assert runs[0] == runs[1]
     assert all(a[1] != b[1] for a, b in zip(runs[0][1:], runs[2][1:], strict=True))
@@ -189,12 +185,6 @@ def test_an_unknown_mode_is_an_error(extracted):
         Runner(extracted).run([], "test")
 
 
-def test_optimizer_takes_momentum_and_weight_decay(extracted):
-    runner = Runner(dataclasses.replace(extracted, momentum=0.9, weight_decay=0.1))
-    group = runner.optimizer.param_groups[0]
-    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.01, 0.9, 0.1)
-
-
 def test_early_stop_waits_for_patience(extracted):
     runner = Runner(dataclasses.replace(extracted, patience=2))
     losses = [3.0, 2.0, 2.5, 2.0, 1.0]
@@ -209,18 +199,7 @@ def test_early_stop_ends_a_run(extracted, tmp_path, capsys):
     assert "Early stop: no lower validation loss since epoch" in capsys.readouterr().out
 
 
-def test_max_minutes_ends_a_run_with_its_epoch_and_it_can_go_on(extracted, tmp_path, capsys):
-    history = train(extracted, tmp_path / "run", num_epochs=3, max_minutes=1e-9)
-    assert len(history) == 1 + 1
-    assert "as --max_minutes says" in capsys.readouterr().out
-    assert read_report(tmp_path / "run")["best_epoch"] == 1
-    main(["--resume", str(tmp_path / "run"), "--max_minutes", "0"])
-    train(extracted, tmp_path / "whole", num_epochs=3)
-    histories = [(tmp_path / name / "history.csv").read_text() for name in ("run", "whole")]
-    assert histories[0] == histories[1]
-
-
-def test_the_report_tells_how_the_weights_do_on_valid(extracted, tmp_path):
+def test_the_report_has_the_scores_on_valid(extracted, tmp_path):
     train(extracted, tmp_path / "run", num_epochs=3)
     report = read_report(tmp_path / "run")
     hparams = dataclasses.replace(extracted, run_path="")
@@ -233,13 +212,7 @@ def test_the_report_tells_how_the_weights_do_on_valid(extracted, tmp_path):
     assert report["minutes"] > 0
 
 
-def test_a_batch_of_one_is_refused_where_it_cannot_train(extracted):
-    lone = {"feature": "waveform", "chunk_length": 3**10, "feature_length": 0, "batch_size": 1}
-    with pytest.raises(UserError, match="--batch_size 1: SampleCNN normalizes over a batch"):
-        Runner(dataclasses.replace(extracted, model="SampleCNN", **lone))
-
-
-def test_one_genre_is_nothing_to_tell_apart(extracted):
+def test_one_genre_is_not_enough(extracted):
     with pytest.raises(UserError, match="the train split has one genre"):
         main(flags(extracted, genres=["jazz"]))
 
@@ -248,48 +221,6 @@ def test_a_diverging_run_is_stopped_with_a_remedy(extracted, tmp_path, capsys):
     with pytest.raises(UserError, match="nothing was learned"):
         train(extracted, tmp_path / "run", learning_rate=1e30, num_epochs=5)
     assert "lower --learning_rate" in capsys.readouterr().out
-
-
-def test_runs_are_named_and_never_overwritten(extracted, monkeypatch, tmp_path):
-    monkeypatch.setattr(checkpoint.time, "strftime", lambda _: "20260102-030405")
-    for _ in range(2):
-        main(flags(extracted, num_epochs=1))
-    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
-        "data-Baseline-20260102-030405",
-        "data-Baseline-20260102-030405-2",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("device", "name"),
-    [(0, "CPU"), (1, "GPU:0"), (2, "GPU:1"), ("cpu", "CPU"), ("cuda", "GPU:0")]
-    + [("cuda:1", "GPU:1"), ("mps", "MPS")],
-)
-def test_device_names_are_the_tutorials(device, name):
-    assert device_name(device) == name
-
-
-def pretend_gpus(monkeypatch, count):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda i: f"Card{i}")
-
-
-def test_devices_where_there_are_two_gpus(monkeypatch):
-    pretend_gpus(monkeypatch, 2)
-    found = [str(find_device(d)) for d in (0, 1, 2, "cpu", "cuda", "cuda:1")]
-    assert found == ["cpu", "cuda:0", "cuda:1", "cpu", "cuda:0", "cuda:1"]
-    for absent in (3, "cuda:2"):
-        with pytest.raises(UserError, match=r"1 \(cuda:0, Card0\), 2 \(cuda:1, Card1\)"):
-            find_device(absent)
-
-
-def test_devices_where_there_is_no_gpu(monkeypatch, capsys):
-    pretend_gpus(monkeypatch, 0)
-    assert find_device(1).type == "cpu"
-    assert "*** device 1 is the first GPU" in capsys.readouterr().out
-    for absent in (2, "cuda", "cuda:0"):
-        with pytest.raises(UserError, match="GPUs present: none; 0 is the CPU"):
-            find_device(absent)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
@@ -310,100 +241,3 @@ def test_batches_of_a_split_in_memory_come_from_the_gpu(extracted):
     batches = list(in_memory)
     assert all(x.is_cuda and y.is_cuda for x, y in batches)
     assert [y.tolist() for _, y in batches] == before
-
-
-def rates(runner, train_loader, epochs, valid_losses=()):
-    """The learning rate after each epoch of training."""
-    found = []
-    for epoch in range(1, epochs + 1):
-        runner.run(train_loader, "train")
-        if valid_losses:
-            runner.early_stop(valid_losses[epoch - 1], epoch)
-        found.append(runner.optimizer.param_groups[0]["lr"])
-    return found
-
-
-def test_one_cycle_rises_to_the_learning_rate_and_falls(extracted):
-    hparams = dataclasses.replace(extracted, lr_schedule="onecycle", num_epochs=10)
-    train_loader, _, _ = get_dataloader(hparams)
-    found = rates(Runner(hparams, train_loader), train_loader, 10)
-    assert max(found) == pytest.approx(hparams.learning_rate, rel=0.01)
-    assert found.index(max(found)) == 2
-    assert found[-1] < 0.01 * hparams.learning_rate
-
-
-def test_one_cycle_leaves_the_momentum_of_sgd_alone(extracted):
-    hparams = dataclasses.replace(extracted, lr_schedule="onecycle", momentum=0.5)
-    train_loader, _, _ = get_dataloader(hparams)
-    runner = Runner(hparams, train_loader)
-    runner.run(train_loader, "train")
-    assert runner.optimizer.param_groups[0]["momentum"] == 0.5
-
-
-def test_plateau_halves_the_rate_after_five_epochs_without_a_better_loss(extracted):
-    hparams = dataclasses.replace(extracted, lr_schedule="plateau")
-    train_loader, _, _ = get_dataloader(hparams)
-    found = rates(Runner(hparams, train_loader), train_loader, 8, [1.0] * 8)
-    assert found == [0.01] * 5 + [0.005] * 3
-
-
-def test_adamw_decays_weights(extracted):
-    hparams = dataclasses.replace(extracted, optimizer="adamw", weight_decay=0.1)
-    optimizer = Runner(hparams).optimizer
-    assert isinstance(optimizer, torch.optim.AdamW)
-    assert optimizer.defaults["weight_decay"] == 0.1
-
-
-def test_class_weights_make_rare_genres_count_as_much():
-    weights = class_weights(torch.tensor([0, 0, 0, 1]), 2)
-    assert weights.tolist() == pytest.approx([4 / 6, 2.0])
-    assert class_weights(torch.tensor([0, 1]), 3).isfinite().all()
-
-
-def test_class_weights_enter_the_loss_of_training(extracted):
-    train_loader, _, _ = get_dataloader(extracted)
-    train_loader.dataset.y[:12] = 0
-    runner = Runner(dataclasses.replace(extracted, class_weights=True), train_loader)
-    expected = class_weights(train_loader.dataset.y, 3)
-    assert torch.equal(runner.criterion.weight, expected)
-    assert Runner(extracted, train_loader).criterion.weight is None
-
-
-def test_label_smoothing_is_for_training_alone(extracted):
-    set_seed(0)
-    losses = []
-    for smoothing in (0.0, 0.5):
-        set_seed(0)
-        hparams = dataclasses.replace(extracted, label_smoothing=smoothing)
-        train_loader, valid_loader, _ = get_dataloader(hparams)
-        runner = Runner(hparams, train_loader)
-        losses.append((runner.run(valid_loader, "eval")[0], runner.run(train_loader, "train")[0]))
-    (valid, plain), (same_valid, smoothed) = losses
-    assert valid == same_valid
-    assert plain != smoothed
-
-
-class Flattening(torch.nn.Module):
-    """What many write: a view of what a 2-D convolution gives; channels last has none."""
-
-    def __init__(self, hparams):
-        super().__init__()
-        self.conv = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.MaxPool2d(8))
-        self.linear = torch.nn.Linear(4 * 16 * 2, len(hparams.genres))
-
-    def forward(self, x):
-        x = self.conv(x.unsqueeze(1))
-        return self.linear(x.view(x.size(0), -1))
-
-
-@pytest.mark.parametrize("name", ["Flattening", "Compact2D"])
-def test_convolutions_are_channels_last_where_the_model_can(extracted, monkeypatch, name):
-    Flattening.__module__ = "model"
-    monkeypatch.setattr(model, "Flattening", Flattening, raising=False)
-    hparams = dataclasses.replace(extracted, model=name)
-    runner = Runner(hparams)
-    train_loader, _, _ = get_dataloader(hparams)
-    assert np.isfinite(runner.run(train_loader, "train")[0])
-    weights = [p for p in runner.model.parameters() if p.ndim == 4 and p.shape[1] > 1]
-    assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
-    assert bool(weights) == (name == "Compact2D")

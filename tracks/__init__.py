@@ -1,0 +1,1 @@
+"""What is known of each track: lists, tags, features on disk, and the data set as one object."""

@@ -1,197 +1,182 @@
-"""What features there are: `features.json`, the manifest beside them, and how files are written.
+"""The manifest `features.jsonl`: which features a folder has, and whether they are current.
 
-The manifest holds the settings that shaped the features and their fingerprint, the versions of the
-libraries, and per track, by the path of its features below the folder: `source` (its line in the
-list), its `size` and `mtime_ns`, `warning` (what is odd about it), `frames` (real ones, not
-padding), `hash` of them, and their `sum`, `sum_of_squares` and `count` of values, from which
-normalization is combined. `skipped` names the tracks left out by --skip_broken.
+The first line has the feature settings and library versions. Each later line has one track and is
+appended when the track is finished; a track's last line counts. A killed extraction thus loses at
+most one track, and the next one continues where it stopped. A line has `track` and either
+
+- `size`, `mtime_ns` of the audio file, `warning` (what is unusual about it), `frames` (real rows,
+  without padding), `hash` of these rows, and `sum`, `sum_of_squares` and `count` of their values,
+  for normalization; or
+- `broken`, the reason why the track has no features, and `skipped`: whether training leaves it out.
 """
 
-import hashlib
+import contextlib
 import json
+import os
 import platform
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
 import soundfile
 import soxr
-from filelock import FileLock, Timeout
 
 from audio.chunks import kept_length
+from hparams import HParams
 from support.errors import UserError
-from support.files import source_state, write_atomic, write_text
+from support.files import lock, source_state, write_atomic
 
-MANIFEST = "features.json"
-
-
+MANIFEST = "features.jsonl"
+OLD_MANIFEST = "features.json"  # of versions before 1.1
 ENTRY = {
-    **{"source": str, "warning": str, "size": int, "mtime_ns": int, "frames": int, "hash": str},
+    **{"warning": str, "size": int, "mtime_ns": int, "frames": int, "hash": str},
     **{"sum": float, "sum_of_squares": float, "count": int},
 }
-
-
+BROKEN = {"broken": str, "skipped": bool}
+NPY_HEADER = 128  # bytes that `np.save` writes before the values of an array of three dimensions
 LIBRARIES = (np, scipy, soundfile, soxr)
+Entry = dict[str, Any]
 
 
-def hash_frames(real):
-    """A hash of a track's real frames (frames, bins), to tell features from others."""
-    return hashlib.sha256(np.ascontiguousarray(real)).hexdigest()[:32]
+class Manifest(NamedTuple):
+    """The settings of features, and the entries of tracks with features and of broken tracks."""
+
+    settings: dict[str, Any]
+    tracks: dict[str, Entry]
+    broken: dict[str, Entry]
+    size: int  # bytes up to the end of the last whole line
 
 
-def read_manifest(folder):
-    """The manifest of a feature folder, or None where it has none.
+def feature_file(hparams: HParams, name: str) -> Path:
+    """Return the path of a track's features."""
+    return hparams.feature_folder() / f"{name}.npy"
 
-    Raises `UserError` where it is damaged.
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Return the manifest of a feature folder, or None if the folder has no manifest.
+
+    Raises `UserError` if a whole line is damaged.
     """
     path = folder / MANIFEST
-    if not path.is_file():
-        return None
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        manifest = None
-    if not is_manifest(manifest):
-        raise UserError(f"{path} is damaged: delete it and extract the features again")
+        data = path.read_bytes()
+        first, *lines = data.split(b"\n")[:-1]  # a killed extraction leaves an unfinished last line
+        size = data.rfind(b"\n") + 1
+        manifest = Manifest(dict(**json.loads(first)["settings"]), {}, {}, size)
+        for line in lines:
+            add_entry(json.loads(line), manifest)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}): delete it and extract the features again"
+        ) from error
     return manifest
 
 
-def is_manifest(value):
-    """Whether a value read from JSON has the form of a manifest."""
-    if not isinstance(value, dict):
-        return False
-    kinds = {"settings": dict, "skipped": list, "tracks": dict}
-    if not all(isinstance(value.get(key), kind) for key, kind in kinds.items()):
-        return False
-    return all(map(is_entry, value["tracks"].values()))
+def add_entry(entry: Entry, manifest: Manifest) -> None:
+    """Add a track's entry to a manifest, or replace it. Raises `ValueError` if it is malformed."""
+    name = entry.pop("track")
+    broken = "broken" in entry
+    kinds = {"track": str} | (BROKEN if broken else ENTRY)
+    values = entry | {"track": name}
+    if not all(isinstance(values.get(key), kind) for key, kind in kinds.items()):
+        raise ValueError(f"not an entry: {name!r}")
+    manifest.tracks.pop(name, None)
+    manifest.broken.pop(name, None)
+    (manifest.broken if broken else manifest.tracks)[name] = entry
 
 
-def is_entry(value):
-    """Whether a value read from JSON has the form of a track's entry."""
-    if not isinstance(value, dict):
-        return False
-    return all(isinstance(value.get(key), kind) for key, kind in ENTRY.items())
-
-
-def write_manifest(hparams, tracks, skipped=()):
-    """Write the manifest of `tracks` (key to entry), sorted, with the settings and versions.
-
-    `skipped` are the keys of tracks that could not be read, which training is to leave out.
-    """
-    manifest = {
-        "settings": hparams.feature_settings(),
-        "fingerprint": hparams.fingerprint(),
-        "versions": {
-            "python": platform.python_version(),
-            **{library.__name__: library.__version__ for library in LIBRARIES},
-        },
-        "skipped": sorted(skipped),
-        "tracks": dict(sorted(tracks.items())),
-    }
-    text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(hparams.feature_folder() / MANIFEST, text)
-
-
-def present_tracks(journal, hparams):
-    """Manifest entries of features already there with these settings, the source unchanged."""
-    folder = hparams.feature_folder()
-    manifest = read_manifest(folder)
-    tracks = journal.read(hparams.feature_settings())
-    if manifest and manifest["settings"] == hparams.feature_settings():
-        tracks = manifest["tracks"] | tracks
-    elif manifest:
-        print(f"{folder} holds features of other settings: they are replaced")
-    return {
-        key: entry
-        for key, entry in tracks.items()
-        if is_whole(folder / key, entry, hparams) and is_current(entry, hparams)
-    }
-
-
-def is_current(entry, hparams):
-    """Whether a track is as it was when the features of its manifest entry were extracted.
-
-    Audio that is not there any more proves nothing: features may be used without it.
-    """
-    source = Path(hparams.dataset_path, entry["source"])
-    return not source.is_file() or source_state(source).items() <= entry.items()
-
-
-def is_whole(path, entry, hparams):
-    """Whether a feature file has the size that its manifest entry tells, told from its header."""
+def is_current(entry: Entry, source: str) -> bool:
+    """Whether an audio file is unchanged since its features were extracted."""
     try:
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        return source_state(source).items() <= entry.items()
+    except (FileNotFoundError, NotADirectoryError):  # features can be used without their audio
+        return True
+
+
+def is_whole(path: Path, entry: Entry, hparams: HParams) -> bool:
+    """Whether a feature file has the size that its entry implies."""
+    values = kept_length(entry["frames"], hparams) * hparams.num_bins
+    try:
+        return path.stat().st_size == NPY_HEADER + 4 * values
+    except OSError:
         return False
-    rows = kept_length(entry["frames"], hparams)
-    return stored.dtype == np.float32 and stored.shape == (
-        rows // hparams.chunk_length,
-        hparams.chunk_length,
-        hparams.num_bins,
-    )
 
 
-class Journal:
-    """Tracks as they are finished, a line each, until the manifest is written.
+@contextlib.contextmanager
+def open_manifest(hparams: HParams) -> Iterator["ManifestWriter"]:
+    """Lock a feature folder inside `with`, to add tracks to its manifest.
 
-    A killed extraction leaves it behind, and the next one goes on from there. Inside `with` no
-    other extraction can write to the folder: that raises `UserError`.
+    Raises `UserError` if another extraction holds the lock.
     """
+    folder = hparams.feature_folder()
+    busy = (
+        f"another extraction is writing to {folder}: wait until it ends, "
+        "or pass another --feature_path"
+    )
+    with lock(folder / "features.lock", busy):
+        manifest = read_manifest(folder)
+        if manifest and manifest.settings != hparams.feature_settings():
+            print(f"{folder} has features with other settings: they are replaced")
+            manifest = None
+        elif not manifest and (folder / OLD_MANIFEST).exists():
+            print(
+                f"{folder} has features of an older version: all tracks are extracted again; "
+                "you can delete its folders train, valid and test"
+            )
+        yield ManifestWriter(hparams, manifest)
 
-    def __init__(self, folder):
-        self.folder = folder
-        self.path = folder / "features.jsonl"
-        self.lock = FileLock(folder / "features.lock")
 
-    def __enter__(self):
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            self.lock.acquire(timeout=0)
-        except Timeout as error:
-            raise UserError(
-                f"another extraction is writing to {self.folder}: wait for its end, "
-                "or pass another --feature_path"
-            ) from error
-        return self
+class ManifestWriter(NamedTuple):
+    """Adds tracks to the manifest of a feature folder that is locked."""
 
-    def __exit__(self, *error):
-        self.lock.release()
+    hparams: HParams
+    manifest: Manifest | None  # what it holds so far; None starts a new one
 
-    def begin(self, settings):
-        """Start an empty journal of features with these settings; clear away half-written files."""
-        for partial in self.folder.rglob("*.part"):
+    @property
+    def path(self) -> Path:
+        """The path of the manifest."""
+        return self.hparams.feature_folder() / MANIFEST
+
+    def begin(self) -> None:
+        """Clean up after a killed extraction, and start a manifest if there is none to continue."""
+        for partial in self.path.parent.rglob("*.part"):
             if re.fullmatch(r"[\d-]+\.part", partial.name):
                 partial.unlink(missing_ok=True)
-        write_atomic(self.path, lambda file: file.write(journal_line(settings)))
+        if self.manifest:
+            os.truncate(self.path, self.manifest.size)  # removes an unfinished last line
+            return
+        versions = {library.__name__: library.__version__ for library in LIBRARIES}
+        first = {
+            "settings": self.hparams.feature_settings(),
+            "fingerprint": self.hparams.fingerprint(),
+            "versions": {"python": platform.python_version(), **versions},
+        }
+        write_atomic(self.path, lambda file: file.write(json_line(first)))
+        (self.path.parent / OLD_MANIFEST).unlink(missing_ok=True)
 
-    def add(self, key, entry):
-        """Note a finished track."""
+    def present(self, names: list[str]) -> set[str]:
+        """Return the tracks that have whole features and whose audio is unchanged."""
+        entries = self.manifest.tracks if self.manifest else {}
+        root = self.hparams.dataset_path
+        return {
+            name
+            for name in names
+            if (entry := entries.get(name))
+            and is_whole(feature_file(self.hparams, name), entry, self.hparams)
+            and is_current(entry, f"{root}/{name}")
+        }
+
+    def add(self, name: str, entry: Entry) -> None:
+        """Append the entry of a finished or broken track."""
         with open(self.path, "ab") as file:
-            file.write(journal_line([key, entry]))
-
-    def end(self):
-        """Remove the journal: the manifest holds it all now."""
-        self.path.unlink()
-
-    def read(self, settings):
-        """Manifest entries of the tracks that a killed extraction with these settings finished.
-
-        The line that was being written when it was killed is left out.
-        """
-        if not self.path.is_file():
-            return {}
-        lines = self.path.read_bytes().split(b"\n")[:-1]
-        try:
-            first, *tracks = map(json.loads, lines)
-        except ValueError:
-            return {}
-        if first != settings:
-            return {}
-        pairs = [track for track in tracks if isinstance(track, list) and len(track) == 2]
-        return {key: entry for key, entry in pairs if isinstance(key, str) and is_entry(entry)}
+            file.write(json_line({"track": name, **entry}))
 
 
-def journal_line(value):
-    """A value as a line of the journal."""
-    return json.dumps(value).encode() + b"\n"
+def json_line(value: Any) -> bytes:
+    """Return a value as one line of JSON."""
+    return json.dumps(value, allow_nan=False).encode() + b"\n"

@@ -1,12 +1,15 @@
-"""A sentence that describes a track, made from its tags."""
+"""Describe a track in a sentence, from its tags (slide "Music Auto-tagging")."""
+
+from collections.abc import Iterator, Sequence
+
+from numpy.typing import NDArray
 
 from tracks.tags import split_tag
 
-# A track has one tag of such a category: a description names the likeliest, however likely.
+Words = list[str]
+# A track has exactly one tag in these categories: the sentence takes the most probable one.
 EXCLUSIVE = {"tempo", "mode", "key", "meter", "drums"}
-
-
-# The blank of the tutorial's sentence that a category fills; others are in "a song with []".
+# The blank in the tutorial's sentence for each category; others go into "a song with []".
 BLANKS = {
     **dict.fromkeys(("song", "genre", "style", "tempo"), "song"),
     **dict.fromkeys(("mood", "emotion"), "mood"),
@@ -16,16 +19,21 @@ BLANKS = {
 }
 
 
-def describe(probabilities, tags):
-    """The tutorial's sentence, its blanks filled from the probabilities (tags,) of tags.
+def describe_tags(probabilities: Sequence[float] | NDArray, tags: Sequence[str]) -> str:
+    """Fill the tutorial's sentence from the probabilities (tags,) of tags.
 
     "This is a [] song that is []. It features []. It features [] vocal. It is a song with [] that
-    you might like to listen to while []." What has no tag is left out; a category for which the
-    sentence has no blank is in "a song with [high energy]". Tags without a category are listed.
+    you might like to listen to while []." Parts without a tag are left out, and tags without a
+    category are listed at the end.
+
+    Examples
+    --------
+    >>> describe_tags([0.9, 0.8, 0.2], ["mood:happy", "instrument:piano", "vocal:female"])
+    'This is a song that is [happy]. It features [piano].'
     """
     chosen = choose_names(probabilities, tags)
     plain = ", ".join(chosen.pop("", []))
-    blanks = {blank: [] for blank in (*BLANKS.values(), "rest")}
+    blanks: dict[str, Words] = {blank: [] for blank in (*BLANKS.values(), "rest")}
     for category, names in chosen.items():
         blanks[BLANKS.get(category, "rest")] += [fill(name, category) for name in names]
     text = " ".join(sentences(**blanks))
@@ -34,33 +42,37 @@ def describe(probabilities, tags):
     return text or plain or "no tag is more likely than not"
 
 
-def choose_names(probabilities, tags):
-    """The names that a description takes of tags, {category: [name, ...]}, the likeliest first.
+def choose_names(
+    probabilities: Sequence[float] | NDArray, tags: Sequence[str]
+) -> dict[str, list[str]]:
+    """Return the tags above 0.5 by category, the most probable first.
 
-    Those with a probability above 0.5, and of a category in `EXCLUSIVE` always the likeliest alone.
+    An `EXCLUSIVE` category of two or more tags has its most probable one.
     """
-    ranked = {}
+    ranked: dict[str, list[tuple[float, str]]] = {}
     for probability, tag in sorted(zip(probabilities, tags), key=lambda pair: -pair[0]):
         category, name = split_tag(tag)
         ranked.setdefault(category.lower(), []).append((probability, name))
-    return {
-        category: [each[0][1]]
-        if category in EXCLUSIVE and len(each) > 1
-        else [name for probability, name in each if probability > 0.5]
-        for category, each in ranked.items()
-    }
+    chosen = {}
+    for category, each in ranked.items():
+        chosen[category] = [name for probability, name in each if probability > 0.5]
+        if category in EXCLUSIVE and len(each) > 1:
+            chosen[category] = [each[0][1]]
+    return chosen
 
 
-def fill(name, category):
-    """A blank with a tag, and its category where it says little alone: `[high energy]`."""
-    alone = category in BLANKS and category != "tempo"
-    return f"[{name}]" if alone or category in name.split() else f"[{name} {category}]"
+def fill(name: str, category: str) -> str:
+    """Return a filled blank, with the category if the name is unclear alone: `[high energy]`."""
+    clear = category in BLANKS and category != "tempo"
+    return f"[{name}]" if clear or category in name.split() else f"[{name} {category}]"
 
 
-def sentences(song, mood, features, vocal, use, rest):
-    """Yield the sentences of which any blank, a list of filled ones, is filled."""
+def sentences(
+    song: Words, mood: Words, features: Words, vocal: Words, use: Words, rest: Words
+) -> Iterator[str]:
+    """Yield the sentences that have a filled blank."""
     if song or mood:
-        article = "an" if song and song[0][1] in "aeiouAEIOU" else "a"
+        article = "an" if song and song[0][1] in "aeiouAEIOU" else "a"  # song[0][0] is a bracket
         being = f" that is {join(mood)}" if mood else ""
         yield f"This is {' '.join([article, *song, 'song'])}{being}."
     if features:
@@ -73,7 +85,7 @@ def sentences(song, mood, features, vocal, use, rest):
         yield f"It is a song{having}{liked}."
 
 
-def join(words):
-    """Words with commas, and `and` before the last."""
+def join(words: Words) -> str:
+    """Join words with commas, and with `and` before the last one."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,1 @@
+"""What training and trained runs need: tasks, losses, metrics, run folders, reports, search."""

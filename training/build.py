@@ -1,13 +1,15 @@
-"""Build a model and try it on a batch."""
+"""Build a model and check that its input and output fit, before training."""
 
 import torch
+from torch import Tensor, nn
 
+from hparams import HParams
 from model import UnknownModel, WrongInput, build_model
 from support.errors import UserError
 
 
-def make_model(hparams):
-    """The model, tried on a batch of zeros. Raises `UserError` where it does not fit its input."""
+def make_model(hparams: HParams) -> nn.Module:
+    """Build the model and try it on zeros. Raises `UserError` if it does not fit its input."""
     try:
         model = build_model(hparams)
     except (UnknownModel, WrongInput) as error:
@@ -22,12 +24,26 @@ def make_model(hparams):
     if not count_parameters(model):
         raise UserError(f"--model {hparams.model}: has no parameters to train")
     if hparams.batch_size == 1:
-        try_lone_chunk(model, hparams)
+        try_single_chunk(model, hparams)
     return model
 
 
-def try_lone_chunk(model, hparams):
-    """Raise `UserError` where a model cannot train on one chunk alone."""
+@torch.no_grad()  # weights converted in inference mode could not be trained
+def try_model(model: nn.Module, x: Tensor) -> Tensor:
+    """Logits of a batch; leaves the weights in channels-last layout if the model works with it.
+
+    2-D convolutions are faster in that layout; other layers are unaffected. Models that take a
+    `view` of a convolution's output fail in it.
+    """
+    try:
+        return model.to(memory_format=torch.channels_last)(x)  # type: ignore[call-overload]
+    except RuntimeError:
+        return model.to(memory_format=torch.contiguous_format)(x)  # type: ignore[call-overload]
+
+
+def try_single_chunk(model: nn.Module, hparams: HParams) -> None:
+    """Raise `UserError` if a model cannot train on a batch of one chunk."""
+    # batch normalization cannot, if it sees a single value per channel
     try:
         model.train()(torch.zeros(1, hparams.chunk_length, hparams.num_bins))
     except ValueError as error:
@@ -36,22 +52,6 @@ def try_lone_chunk(model, hparams):
         ) from error
 
 
-def try_model(model, x):
-    """The logits of a batch, with the model's weights laid out channels last where it can be.
-
-    2-D convolutions are faster so, others do not change; a model that takes a `view` of what they
-    give cannot, and keeps the plain layout.
-    """
-    try:
-        model.to(memory_format=torch.channels_last)
-        with torch.inference_mode():
-            return model(x)
-    except RuntimeError:
-        model.to(memory_format=torch.contiguous_format)
-        with torch.inference_mode():
-            return model(x)
-
-
-def count_parameters(model):
-    """Number of values that training changes."""
+def count_parameters(model: nn.Module) -> int:
+    """Number of trainable parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -1,7 +1,7 @@
-"""The index of a folder: its tracks and their embeddings on disk, and the nearest of them.
+"""Search for similar tracks: embeddings of a folder on disk, and the nearest to a query.
 
-It lies in the folder of the run that embedded the tracks, and tells which weights and which code
-did: what others embed is not compared with it.
+An index is in the folder of the run that made it. It records hashes of the weights and of model.py,
+since embeddings by different models cannot be compared.
 """
 
 import contextlib
@@ -9,63 +9,67 @@ import hashlib
 import json
 import os
 import posixpath
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from support.errors import UserError
-from support.files import hash_file, source_state, write_atomic, write_text
+from support.files import hash_file, newest, source_state, write_atomic, write_text
 from support.flags import command_line
-from training.checkpoint import model_source
+from training.checkpoint import model_code
+from training.trained_run import TrainedRun
 
-BLOCK = 1 << 16  # embeddings compared at once
+BLOCK_ROWS = 1 << 16  # embeddings compared at once: a large index need not fit in memory
+ENTRY_TYPES = {"name": str, "size": int, "mtime_ns": int, "hash": str}
 
-
-ENTRY = {"name": str, "size": int, "mtime_ns": int, "hash": str}
+Entry = dict[str, Any]  # a track in an index, with the keys of ENTRY_TYPES
+Embedded = dict[str, tuple[Entry, NDArray]]  # name -> entry and embedding (values,)
 
 
 class Index(NamedTuple):
-    """Tracks of a folder: an entry each (`ENTRY`), and embeddings (tracks, values) of length 1.
+    """Entries and embeddings (tracks, values) of a folder's tracks; embeddings have length 1.
 
-    `checkpoint` and `code` are hashes of what made these: a run's weights and its model's source.
+    `checkpoint` and `code` are hashes of the run's weights and of model.py.
     """
 
     collection: str
     checkpoint: str
-    tracks: list
-    embeddings: np.ndarray
-    code: str = ""  # an older index tells of none
+    tracks: list[Entry]
+    embeddings: NDArray
+    code: str = ""  # indexes of an older version lack it
 
 
-class Maker(NamedTuple):
-    """What makes embeddings: hashes of a checkpoint and its model's source; and how many values."""
+class EmbeddingModel(NamedTuple):
+    """Identifies a model: hashes of the weights and of model.py, and the embedding's length."""
 
     checkpoint: str
     code: str
     values: int
 
 
-def index_folder(weights, collection):
-    """Where a run keeps its index of a folder: one for each, whatever its name."""
+def index_folder(weights: Path, collection: str | Path) -> Path:
+    """Where a run keeps its index of a folder."""
     path = Path(collection).resolve()
-    code = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+    code = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]  # folders can share a name
     return weights.parent / "index" / f"{path.name}-{code}"
 
 
-def read_index(folder):
-    """The `Index` in a folder, its embeddings mapped from disk; None where there is none.
+def read_index(folder: Path) -> Index | None:
+    """The `Index` in a folder, with embeddings mapped from disk; None if it has none.
 
-    Raises `UserError` where it is damaged.
+    Raises `UserError` if it is damaged.
     """
     try:
         return load_index(folder)
-    except UserError:  # another command may just have put new embeddings into their place
+    except UserError:  # another command can replace the embeddings between our two reads
         return load_index(folder)
 
 
-def load_index(folder):
-    """`read_index`, but for an index that is written meanwhile."""
+def load_index(folder: Path) -> Index | None:
+    """Read an index as `read_index` does, but only once."""
     path = folder / "index.json"
     if not path.is_file():
         return None
@@ -73,34 +77,38 @@ def load_index(folder):
         values = json.loads(path.read_text(encoding="utf-8"))
         file = folder / posixpath.basename(values.pop("embeddings"))
         index = Index(**values, embeddings=np.load(file, mmap_mode="r", allow_pickle=False))
-        told = [
-            isinstance(track[key], kind) for track in index.tracks for key, kind in ENTRY.items()
-        ]
-        whole = len(index.embeddings) == len(index.tracks) and index.embeddings.ndim == 2
-        if not all(told) or not whole:
-            raise ValueError("not what was written")
+        typed = all(
+            isinstance(entry[key], kind)
+            for entry in index.tracks
+            for key, kind in ENTRY_TYPES.items()
+        )
+        if not typed or index.embeddings.shape[:-1] != (len(index.tracks),):
+            raise ValueError("entries and embeddings do not match")
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}): delete {folder} and index again") from error
     return index
 
 
-def write_index(folder, collection, maker, known):
-    """Write the index of `known` tracks (name to entry and embedding) into its folder.
-
-    `embeddings-<hash>.npy` first, then `index.json`, which names it: what is there is whole at any
-    moment. Older embeddings go.
-    """
-    tracks, vectors = zip(*(known[name] for name in sorted(known)))
-    embeddings = np.stack(vectors)
-    path = folder / f"embeddings-{hashlib.sha256(embeddings).hexdigest()[:16]}.npy"
+def write_index(folder: Path, collection: str, model: EmbeddingModel, known: Embedded) -> None:
+    """Write the index of `known` tracks."""
+    entries, vectors = zip(*(known[name] for name in sorted(known)))
+    embeddings = np.stack(vectors)  # (tracks, values)
+    # embeddings first, with a new name, then index.json with that name: readers always find both
+    path = folder / f"embeddings-{hashlib.sha256(embeddings.data).hexdigest()[:16]}.npy"
     write_atomic(path, lambda file: np.save(file, embeddings))
-    index = Index(collection, maker.checkpoint, tracks, path.name, maker.code)
-    write_text(folder / "index.json", json.dumps(index._asdict(), indent=0, ensure_ascii=False))
-    delete_embeddings(folder, but=path)
+    values = {
+        "collection": collection,
+        "checkpoint": model.checkpoint,
+        "tracks": entries,
+        "embeddings": path.name,
+        "code": model.code,
+    }
+    write_text(folder / "index.json", json.dumps(values, indent=0, ensure_ascii=False))
+    delete_embeddings(folder, keep=path)
 
 
-def delete_index(folder):
-    """Delete an index of which no track is left, and say so."""
+def delete_index(folder: Path) -> None:
+    """Delete an index whose tracks are all gone, and print that."""
     path = folder / "index.json"
     if path.exists():
         print(f"the index {folder} is deleted: none of its tracks is left")
@@ -108,89 +116,87 @@ def delete_index(folder):
     delete_embeddings(folder)
 
 
-def delete_embeddings(folder, but=None):
-    """Delete the embeddings in an index's folder, but for those of one file."""
+def delete_embeddings(folder: Path, keep: Path | None = None) -> None:
+    """Delete all files of embeddings in an index's folder except `keep`."""
     for path in folder.glob("embeddings-*.npy"):
-        if path != but:
-            with contextlib.suppress(OSError):  # of a search that has it open: next time
+        if path != keep:
+            with contextlib.suppress(OSError):  # on Windows, while a search has it open
                 path.unlink()
 
 
-def find_maker(run):
-    """The `Maker` that a run is now. Raises `UserError` where its model has no `embed`."""
-    checkpoint, source = hash_file(run.weights), model_source(type(run.model)).encode()
+def embedding_model(run: TrainedRun) -> EmbeddingModel:
+    """Identify the model of a run. Raises `UserError` if it has no `embed`."""
     chunk = np.zeros((1, run.hparams.chunk_length, run.hparams.num_bins), dtype=np.float32)
-    return Maker(checkpoint, hashlib.sha256(source).hexdigest()[:32], run.embed(chunk).shape[1])
+    return EmbeddingModel(hash_file(run.weights), model_code(), run.embed(chunk).shape[1])
 
 
-def other_maker(index, maker):
-    """What made an index, in words, where a `Maker` did not; else empty."""
-    if index.checkpoint != maker.checkpoint:
+def find_difference(index: Index, model: EmbeddingModel) -> str:
+    """Which other model made an index, in words; empty if this one did."""
+    if index.checkpoint != model.checkpoint:
         return "another checkpoint"
-    same = (index.code, index.embeddings.shape[1]) == (maker.code, maker.values)
-    return "" if same else "other code of the model"
+    same = (index.code, index.embeddings.shape[1]) == (model.code, model.values)
+    return "" if same else "another version of model.py"
 
 
-def known_tracks(folder, maker, names):
-    """Entries and embeddings by name of what an index holds of files that have not changed.
+def unchanged_tracks(folder: Path, model: EmbeddingModel, paths: dict[str, Path]) -> Embedded:
+    """The tracks in an index whose files, in `paths` by name, have not changed since.
 
-    Nothing where another `Maker` made it. `names` are those of the files there are, with paths.
+    Returns nothing, and prints why, if the index is damaged or another model made it.
     """
     try:
         index = read_index(folder)
     except UserError as error:
-        print(f"*** {error}: all is embedded again")
+        print(f"*** {error}: all tracks are embedded again")
         return {}
     if index is None:
         return {}
-    if other := other_maker(index, maker):
-        print(f"the index was made with {other}: all is embedded again")
+    if difference := find_difference(index, model):
+        print(f"the index was made with {difference}: all tracks are embedded again")
         return {}
+    vectors = np.array(index.embeddings)  # into memory: the next write deletes the file
     return {
-        track["name"]: (track, vector)
-        for track, vector in zip(index.tracks, np.array(index.embeddings))
-        if track["name"] in names and source_state(names[track["name"]]).items() <= track.items()
+        entry["name"]: (entry, vector)
+        for entry, vector in zip(index.tracks, vectors)
+        if entry["name"] in paths and source_state(paths[entry["name"]]).items() <= entry.items()
     }
 
 
-def choose_index(run, collection):
-    """The `Index` of a folder, or the one last written where that is None.
+def choose_index(run: TrainedRun, collection: str | None) -> Index:
+    """The `Index` of a folder, or the run's newest if `collection` is None.
 
-    Raises `UserError`, naming the command to run, where there is none, or made with other weights
-    or code.
+    Raises `UserError`, with the command to run, if there is none or another model made it.
     """
-    if collection:
-        folder = index_folder(run.weights, collection)
-    else:
-        files = run.weights.parent.glob("index/*/index.json")
-        newest = max(files, key=lambda path: path.stat().st_mtime_ns, default=None)
-        folder = newest and newest.parent
+    found = newest(run.weights.parent.glob("index/*/index.json"))
+    folder = index_folder(run.weights, collection) if collection else found and found.parent
     index = folder and read_index(folder)
-    if index is None:
-        of = f"of {collection}" if collection else "yet"
-        command = index_command(run, collection or "FOLDER")
-        raise UserError(f"{run.weights.parent} has no index {of}: run `{command}`")
-    if other := other_maker(index, find_maker(run)):
-        command = index_command(run, index.collection)
-        raise UserError(f"the index {folder} was made with {other}: run `{command}` again")
+    words = ("python", "retrieve.py", "--run", run.weights.parent, "--index")
+    if not index:
+        which = f"of {collection}" if collection else "yet"
+        command = command_line(*words, collection or "FOLDER")
+        raise UserError(f"{run.weights.parent} has no index {which}: run `{command}`")
+    if difference := find_difference(index, embedding_model(run)):
+        command = command_line(*words, index.collection)
+        raise UserError(f"the index {folder} was made with {difference}: run `{command}` again")
     return index
 
 
-def index_command(run, collection):
-    """The command that indexes a folder."""
-    return command_line("python", "retrieve.py", "--run", run.weights.parent, "--index", collection)
+def nearest(
+    query: NDArray, embeddings: NDArray, count: int, excluded: Iterable[int] = ()
+) -> tuple[NDArray, NDArray]:
+    """Find the `count` embeddings most similar to a query, by comparing with all of them.
 
+    `query` (values,) and the rows of `embeddings` (tracks, values) have length 1. Returns rows and
+    cosines (found,), the most similar first and equal ones by row, without those `excluded`.
 
-def nearest(query, embeddings, count, left_out=()):
-    """The `count` embeddings most like a query (values,): their rows and cosines, best first.
-
-    Exact: all of (tracks, values) are compared, block by block, but for rows left out.
+    >>> rows, cosines = nearest(np.array([0, 1]), np.array([[1, 0], [0.6, 0.8], [0, 1]]), 1, [2])
+    >>> rows.tolist(), cosines.round(2).tolist()
+    ([1], [0.8])
     """
+    excluded = list(excluded)
     rows, cosines = np.zeros(0, dtype=int), np.zeros(0, dtype=np.float32)
-    for start in range(0, len(embeddings), BLOCK):
-        found = embeddings[start : start + BLOCK] @ query
-        inside = [row - start for row in left_out if start <= row < start + BLOCK]
-        found[inside] = -np.inf
+    for start in range(0, len(embeddings), BLOCK_ROWS):
+        found = embeddings[start : start + BLOCK_ROWS] @ query  # (block, values) -> (block,)
+        found[[row - start for row in excluded if start <= row < start + BLOCK_ROWS]] = -np.inf
         best = np.argpartition(-found, min(count, len(found)) - 1)[:count]
         rows, cosines = np.append(rows, start + best), np.append(cosines, found[best])
         order = np.lexsort((rows, -cosines))[:count]
@@ -199,10 +205,10 @@ def nearest(query, embeddings, count, left_out=()):
     return rows[real], cosines[real]
 
 
-def same_tracks(path, index):
-    """Rows of an index that are a file itself: of its path, or of its very content."""
-    place, content, name = Path(path).resolve(), hash_file(path), None
-    if place.is_relative_to(index.collection):
-        name = place.relative_to(index.collection).as_posix()
-    tracks = enumerate(index.tracks)
-    return [row for row, track in tracks if track["name"] == name or track["hash"] == content]
+def rows_of_file(path: str | Path, index: Index) -> list[int]:
+    """Rows of an index that have this file's path or its content."""
+    target, content, name = Path(path).resolve(), hash_file(path), None
+    if target.is_relative_to(index.collection):
+        name = target.relative_to(index.collection).as_posix()
+    entries = enumerate(index.tracks)
+    return [row for row, entry in entries if entry["name"] == name or entry["hash"] == content]

@@ -1,55 +1,110 @@
-"""Scores of a test: chunks averaged to tracks, accuracies and AUCs, intervals, confusion matrix.
+"""Score genres and tags: average chunks to tracks; compute accuracies, AUCs and their intervals.
 
-Conventions: probabilities (chunks, classes), rows summing to 1, and int64 labels (chunks,); of tags
-probabilities and labels (chunks, tags). The unit of scores is the track: its probabilities are the
-mean of its chunks'.
+Tracks are scored, not chunks: the probabilities of a track are the mean over its chunks.
+
+Conventions: probabilities (chunks, classes); labels, int64 (chunks,) for genres, 0 or 1
+(chunks, tags) for tags; `tracks` (chunks,), the index of each chunk's track, with every index from
+0 to the largest. SciPy and scikit-learn are imported inside functions: they take a second to load,
+and prediction does not need them.
 """
 
-import numpy as np
-from scipy.stats import binomtest
-from sklearn.metrics import (
-    average_precision_score,
-    confusion_matrix,
-    precision_recall_fscore_support,
-    roc_auc_score,
-)
+from collections.abc import Collection, Sequence
+from typing import Any
 
-from training.index import nearest
+import numpy as np
+from numpy.typing import NDArray
 
 RESAMPLES = 1000  # of the test tracks, for the interval of a mean AUC
+Names = Sequence[str]  # of tracks or classes, in the order of rows or columns
 
 
-def average_by_track(values, tracks):
-    """Mean of the rows of each track: (chunks, ...) and owners (chunks,) to (tracks, ...).
+def average_by_track(values: NDArray, tracks: NDArray) -> NDArray:
+    """Average the rows of each track.
 
-    Owners are 0, 1, ..., each at least once.
+    Parameters
+    ----------
+    values : NDArray [shape=(chunks, ...)]
+        Probabilities or labels.
+    tracks : NDArray of int [shape=(chunks,)]
+        The index of each chunk's track.
+
+    Returns
+    -------
+    NDArray of float64 [shape=(tracks, ...)]
+
+    Examples
+    --------
+    >>> average_by_track(np.array([0.25, 0.75, 1.0]), np.array([0, 0, 1]))
+    array([0.5, 1. ])
     """
     sums = np.zeros((tracks.max() + 1, *values.shape[1:]))
     np.add.at(sums, tracks, values)
     counts = np.bincount(tracks)
-    return sums / counts.reshape(-1, *[1] * (values.ndim - 1))
+    return sums / counts.reshape(-1, *[1] * (values.ndim - 1))  # (tracks,) -> (tracks, 1, ...)
 
 
-def wilson_interval(correct, total):
-    """95 % interval of an accuracy (Wilson, 1927), as two fractions."""
+def wilson_interval(correct: int, total: int) -> tuple[float, float]:
+    """Compute the 95 % interval of an accuracy (Wilson, 1927).
+
+    Parameters
+    ----------
+    correct, total : int
+        Numbers of correct answers and of all answers, `total` > 0.
+
+    Returns
+    -------
+    low, high : float
+        Lower and upper bound, as fractions.
+
+    Examples
+    --------
+    >>> low, high = wilson_interval(8, 10)
+    >>> f"{low:.2f} to {high:.2f}"
+    '0.49 to 0.94'
+    """
+    from scipy.stats import binomtest
+
     interval = binomtest(int(correct), int(total)).proportion_ci(0.95, method="wilson")
     return interval.low, interval.high
 
 
-def score(probabilities, labels, tracks, genres):
-    """Scores of chunk probabilities (chunks, classes) for labels and owners (chunks,).
+def score_genres(
+    probabilities: NDArray, labels: NDArray, tracks: NDArray, genres: Names
+) -> dict[str, Any]:
+    """Score genre predictions by chunk and by track.
 
-    Returns a dict of plain values: `chunk_accuracy`, `track_accuracy`, `track_interval`,
-    `correct_tracks`, `num_tracks`, `per_genre` and `confusion_matrix` (rows are true genres).
+    Parameters
+    ----------
+    probabilities, labels, tracks : NDArray
+        Shapes (chunks, genres), (chunks,) and (chunks,).
+    genres : sequence of str
+        Their names.
+
+    Returns
+    -------
+    dict
+        Plain values: `chunk_accuracy`, `track_accuracy`, `track_interval` (95 %),
+        `correct_tracks`, `num_tracks`, `per_genre` and `confusion_matrix` (a row per true genre).
+
+    Examples
+    --------
+    >>> probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
+    >>> labels = tracks = np.array([0, 0, 1])
+    >>> scores = score_genres(probabilities, labels, tracks, ["jazz", "pop"])
+    >>> scores["track_accuracy"], scores["confusion_matrix"]
+    (1.0, [[1, 0], [0, 1]])
     """
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
     track_labels = average_by_track(labels, tracks).astype(int)
     predicted = average_by_track(probabilities, tracks).argmax(axis=1)
     correct, total = int((predicted == track_labels).sum()), len(predicted)
     classes = np.arange(len(genres))
-    *per_class, _ = precision_recall_fscore_support(
+    precision, recall, f1, _ = precision_recall_fscore_support(
         track_labels, predicted, labels=classes, zero_division=0
     )
-    per_class.append(np.bincount(track_labels, minlength=len(genres)))
+    counts = np.bincount(track_labels, minlength=len(genres))  # scikit-learn's can be floats
+    rows = zip(*(column.tolist() for column in (precision, recall, f1, counts)))
     names = ("precision", "recall", "f1", "tracks")
     return {
         "chunk_accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
@@ -57,16 +112,15 @@ def score(probabilities, labels, tracks, genres):
         "track_interval": list(wilson_interval(correct, total)),
         "correct_tracks": correct,
         "num_tracks": total,
-        "per_genre": {
-            genre: dict(zip(names, values))
-            for genre, *values in zip(genres, *(column.tolist() for column in per_class))
-        },
+        "per_genre": {genre: dict(zip(names, row)) for genre, row in zip(genres, rows)},
         "confusion_matrix": confusion_matrix(track_labels, predicted, labels=classes).tolist(),
     }
 
 
-def list_predictions(probabilities, labels, tracks, names, genres):
-    """Per track its name, genre, prediction and probabilities; chunks as `score` takes them."""
+def list_genre_predictions(
+    probabilities: NDArray, labels: NDArray, tracks: NDArray, names: Names, genres: Names
+) -> list[dict[str, Any]]:
+    """Name, genre, predicted genre and probabilities of each track, for the report."""
     track_labels = average_by_track(labels, tracks).astype(int)
     return [
         {
@@ -79,22 +133,46 @@ def list_predictions(probabilities, labels, tracks, names, genres):
     ]
 
 
-def find_one_sided(labels, tags):
-    """Tags that labels (tracks, tags) cannot score, and why: {tag: "no track has it"}."""
-    shares = labels.mean(axis=0)
-    why = {0: "no track has it", 1: "every track has it"}
-    return {tag: why[share] for tag, share in zip(tags, shares) if share in why}
+def find_one_sided(labels: NDArray, tags: Names) -> dict[str, str]:
+    """Tags that labels (tracks, tags) cannot score, each with the reason."""
+    reasons = {0: "no track has it", 1: "every track has it"}
+    shares = labels.mean(axis=0)  # (tracks, tags) -> (tags,)
+    return {tag: reasons[share] for tag, share in zip(tags, shares) if share in reasons}
 
 
-def score_tags(probabilities, labels, tracks, tags, left_out=()):
-    """Scores of chunk probabilities of tags (chunks, tags) for labels alike and owners (chunks,).
+def score_tags(
+    probabilities: NDArray,
+    labels: NDArray,
+    tracks: NDArray,
+    tags: Names,
+    left_out: Collection[str] = (),
+) -> dict[str, Any]:
+    """Score tag predictions by track.
 
-    Returns a dict of plain values: `chunk_accuracy`, the share of decisions at 0.5 that are right;
-    `per_tag`, each tag's ROC-AUC, PR-AUC (average precision) and number of tracks that have it;
-    `roc_auc` and `pr_auc`, the means of those (None if there are none), with `roc_auc_interval`;
-    `num_tracks`. Tags of `left_out`, and those that no track has, or every one, are in neither.
+    Parameters
+    ----------
+    probabilities, labels, tracks : NDArray
+        Shapes (chunks, tags), (chunks, tags) and (chunks,).
+    tags : sequence of str
+        Their names.
+    left_out : collection of str
+        Tags to leave out, in addition to those that all tracks have, or none.
+
+    Returns
+    -------
+    dict
+        Plain values: `chunk_accuracy`, the share of correct decisions at 0.5; `per_tag`, the
+        ROC-AUC, PR-AUC (average precision) and number of tracks of each tag; their means `roc_auc`
+        and `pr_auc`, and `roc_auc_interval` (95 %), all None if no tag is scored; `num_tracks`.
+
+    Examples
+    --------
+    >>> probabilities = np.array([[0.9, 0.2], [0.1, 0.3], [0.8, 0.1]])
+    >>> labels = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    >>> score_tags(probabilities, labels, np.arange(3), ["loud", "slow"])["roc_auc"]
+    1.0
     """
-    right = (probabilities > 0.5) == (labels > 0.5)
+    correct = (probabilities > 0.5) == (labels > 0.5)
     labels, probabilities = (average_by_track(each, tracks) for each in (labels, probabilities))
     unscored = {*left_out, *find_one_sided(labels, tags)}
     scored = [i for i, tag in enumerate(tags) if tag not in unscored]
@@ -105,7 +183,7 @@ def score_tags(probabilities, labels, tracks, tags, left_out=()):
         for name in ("roc_auc", "pr_auc")
     }
     return {
-        "chunk_accuracy": float(right.mean()),
+        "chunk_accuracy": float(correct.mean()),
         **means,
         "roc_auc_interval": bootstrap_interval(labels, probabilities) if per_tag else None,
         "num_tracks": len(labels),
@@ -113,8 +191,10 @@ def score_tags(probabilities, labels, tracks, tags, left_out=()):
     }
 
 
-def score_tag(labels, probabilities):
-    """The scores of one tag: labels, bool, and probabilities (tracks,)."""
+def score_tag(labels: NDArray, probabilities: NDArray) -> dict[str, float]:
+    """Scores of one tag from labels, bool, and probabilities (tracks,)."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
     return {
         "roc_auc": float(roc_auc_score(labels, probabilities)),
         "pr_auc": float(average_precision_score(labels, probabilities)),
@@ -122,93 +202,66 @@ def score_tag(labels, probabilities):
     }
 
 
-def bootstrap_interval(labels, probabilities, seed=0):
-    """95 % interval of the mean ROC-AUC of tags, by resampling tracks (Efron, 1979): two numbers.
+def bootstrap_interval(labels: NDArray, probabilities: NDArray) -> list[float]:
+    """Compute the 95 % interval of a mean ROC-AUC by resampling tracks (Efron, 1979).
 
-    Labels, bool, and probabilities (tracks, tags). A resample in which no track has a tag, or every
-    one, leaves that tag out of its mean.
+    A tag is left out of the mean of a resample if all tracks drawn have it, or none of them.
+
+    Parameters
+    ----------
+    labels, probabilities : NDArray of bool, of float [shape=(tracks, tags)]
+        Whether a track has a tag, and with which probability it was predicted.
+
+    Returns
+    -------
+    list of float
+        Lower and upper bound; equal arguments give equal bounds.
+
+    Examples
+    --------
+    >>> labels = np.array([[True], [True], [False], [False]])
+    >>> bootstrap_interval(labels, np.array([[0.9], [0.8], [0.2], [0.1]]))
+    [1.0, 1.0]
     """
-    rng, count = np.random.default_rng(seed), len(labels)
+    rng, count = np.random.default_rng(0), len(labels)
     means = []
-    for _ in range(10):  # all at once would take gigabytes for some ten thousand tracks
+    for _ in range(10):  # all resamples at once would take gigabytes for 10,000 tracks
         times = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES // 10)
         aucs = [resampled_auc(*columns, times) for columns in zip(labels.T, probabilities.T)]
         known = ~np.all(np.isnan(aucs), axis=0)
-        means.append(np.nanmean(np.array(aucs)[:, known], axis=0))
+        means.append(np.nanmean(np.array(aucs)[:, known], axis=0))  # (tags, 100) -> (100,)
     return np.percentile(np.concatenate(means), (2.5, 97.5)).tolist()
 
 
-def resampled_auc(labels, probabilities, times):
-    """ROC-AUC of a tag in resamples that hold each track so many `times`: (resamples, tracks).
+def resampled_auc(labels: NDArray, probabilities: NDArray, times: NDArray) -> NDArray:
+    """ROC-AUC of a tag in each resample, (resamples,); NaN if all tracks have the tag, or none.
 
-    The share of pairs, of a track with the tag and one without, in which the first has the higher
-    probability, equal ones counting half: (resamples,), NaN where there is no pair.
+    `times` (resamples, tracks) counts how often each track was drawn. The AUC is the share of pairs
+    of a track with the tag and one without in which the first has the higher probability. Equal
+    probabilities count half.
     """
     order = np.argsort(probabilities)
     starts = np.flatnonzero(np.diff(probabilities[order], prepend=-1))  # of equal probabilities
     times, labels = times[:, order], labels[order]
-    having = np.add.reduceat(times * labels, starts, axis=1)
-    lacking = np.add.reduceat(times * ~labels, starts, axis=1)
-    below = np.cumsum(lacking, axis=1) - lacking / 2
-    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN promised
-        return (having * below).sum(axis=1) / (having.sum(axis=1) * lacking.sum(axis=1))
+    # (resamples, tracks) -> (resamples, distinct probabilities)
+    positives = np.add.reduceat(times * labels, starts, axis=1)
+    negatives = np.add.reduceat(times * ~labels, starts, axis=1)
+    below = np.cumsum(negatives, axis=1) - negatives / 2
+    with np.errstate(invalid="ignore"):  # 0 / 0 gives NaN, as documented
+        return (positives * below).sum(axis=1) / (positives.sum(axis=1) * negatives.sum(axis=1))
 
 
-def list_tag_predictions(probabilities, labels, tracks, names, tags):
-    """Per track its name, tags and probabilities; chunks as `score_tags` takes them."""
+def list_tag_predictions(
+    probabilities: NDArray, labels: NDArray, tracks: NDArray, names: Names, tags: Names
+) -> list[dict[str, Any]]:
+    """Name, tags and probabilities of each track, for the report."""
     track_labels = average_by_track(labels, tracks) > 0.5
+    by_track = average_by_track(probabilities, tracks)
     return [
         {
             "track": name,
-            "tags": [tag for tag, has in zip(tags, row_labels) if has],
+            "tags": [tag for tag, has_tag in zip(tags, row_labels) if has_tag],
             "probabilities": dict(zip(tags, row.tolist())),
         }
-        for name, row_labels, row in zip(
-            names, track_labels, average_by_track(probabilities, tracks)
-        )
+        for name, row_labels, row in zip(names, track_labels, by_track)
     ]
-
-
-RANKINGS = 10_000  # random ones, at least, that chance is the mean of
-
-
-def rank_scores(relevant, count):
-    """Precision among the first `count` and average precision of a ranking, best first.
-
-    `relevant` (others,) tells which of the others are of the query's genre: one at least.
-    """
-    places = np.flatnonzero(relevant)
-    precisions = np.arange(1, len(places) + 1) / (places + 1)
-    return relevant[:count].mean(), precisions.mean()
-
-
-def score_ranks(rank, labels, count):
-    """Mean `rank_scores` of all queries whose genre (tracks,) another track has: (P, MAP).
-
-    `rank(i)` puts all tracks but i in order, the most similar first.
-    """
-    sought = [i for i in range(len(labels)) if (labels == labels[i]).sum() > 1]
-    return np.mean([rank_scores(labels[rank(i)] == labels[i], count) for i in sought], axis=0)
-
-
-def by_cosine(embeddings):
-    """A `rank` for `score_ranks`: by the cosine of embeddings (tracks, values) of length 1."""
-    return lambda i: nearest(embeddings[i], embeddings, len(embeddings), [i])[0]
-
-
-def by_chance(tracks, rng):
-    """A `rank` for `score_ranks`: at random."""
-    return lambda i: rng.permutation(np.delete(np.arange(tracks), i))
-
-
-def chance(labels, count, seed):
-    """The scores of random rankings, the mean of `RANKINGS` of them or more."""
-    rng, draws = np.random.default_rng(seed), -(-RANKINGS // len(labels))
-    rank = by_chance(len(labels), rng)
-    return np.mean([score_ranks(rank, labels, count) for _ in range(draws)], axis=0)
-
-
-def perfect(labels):
-    """A `rank` for `score_ranks`: all of the query's genre first."""
-    others = np.arange(len(labels))
-    return lambda i: np.delete(others, i)[np.argsort(np.delete(labels, i) != labels[i])]

@@ -1,66 +1,66 @@
-"""What training minimizes, and how: losses, optimizers and schedules, as the settings name them."""
+"""The loss of training for each task, the optimizers and the learning-rate schedules."""
 
 import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
-LOSSES = {  # by task: of logits and labels
-    "genre": torch.nn.functional.cross_entropy,
-    "tagging": torch.nn.functional.binary_cross_entropy_with_logits,
-}
+from hparams import HParams
 
 
-class TagLoss(torch.nn.BCEWithLogitsLoss):
-    """BCEWithLogitsLoss, with the share `smoothing` of each label given to either answer alike."""
+def genre_criterion(labels: Tensor | None, hparams: HParams) -> nn.Module:
+    """Return the training loss for genres; labels (chunks,) of train add class weights."""
+    weight = None if labels is None else genre_weights(labels, len(hparams.genres))
+    return nn.CrossEntropyLoss(weight, label_smoothing=hparams.label_smoothing)
 
-    def __init__(self, pos_weight, smoothing):
+
+def genre_weights(labels: Tensor, classes: int) -> Tensor:
+    """Weights (classes,) that give every genre the same total weight over labels (chunks,)."""
+    counts = torch.bincount(labels, minlength=classes)
+    return len(labels) / (classes * counts.clamp(min=1))  # 0 if all its tracks were skipped
+
+
+def tag_criterion(labels: Tensor | None, hparams: HParams) -> nn.Module:
+    """Return the training loss for tags; labels (chunks, tags) of train add class weights."""
+    weight = None if labels is None else tag_weights(labels)
+    return TagLoss(weight, hparams.label_smoothing)
+
+
+def tag_weights(labels: Tensor) -> Tensor:
+    """Weights (tags,) that balance the chunks with and without each tag."""
+    positives = labels.sum(0)  # (chunks, tags) -> (tags,)
+    negatives = len(labels) - positives
+    return negatives.clamp(min=1) / positives.clamp(min=1)  # either can be 0
+
+
+class TagLoss(nn.BCEWithLogitsLoss):
+    """Binary cross-entropy with label smoothing: labels move a part of the way to 0.5."""
+
+    def __init__(self, pos_weight: Tensor | None, smoothing: float) -> None:
         super().__init__(pos_weight=pos_weight)
         self.smoothing = smoothing
 
-    def forward(self, source, target):
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
         return super().forward(source, target + self.smoothing * (0.5 - target))
 
 
-def make_criterion(train_loader, hparams):
-    """The loss of training, of the labels of its loader and as the settings name it."""
-    tagging, weight = hparams.task == "tagging", None
-    if hparams.class_weights:
-        y = train_loader.dataset.y
-        weight = tag_weights(y) if tagging else class_weights(y, len(hparams.genres))
-    if tagging:
-        return TagLoss(weight, hparams.label_smoothing)
-    return torch.nn.CrossEntropyLoss(weight, label_smoothing=hparams.label_smoothing)
-
-
-def tag_weights(labels):
-    """Weights (tags,) by which, of labels (chunks, tags), having a tag counts as not having it."""
-    having = labels.sum(0)
-    return (len(labels) - having).clamp(min=1) / having.clamp(min=1)  # all may have it, or none
-
-
-def class_weights(labels, classes):
-    """Weights of a loss (classes,) by which each class of labels (chunks,) counts as much."""
-    counts = torch.bincount(labels, minlength=classes).clamp(min=1)  # all may be skipped as broken
-    return len(labels) / (classes * counts)
-
-
-def make_optimizer(model, hparams):
+def make_optimizer(model: nn.Module, hparams: HParams) -> torch.optim.Optimizer:
     """The optimizer that the settings name."""
-    common = {"lr": hparams.learning_rate, "weight_decay": hparams.weight_decay}
+    rate, decay = hparams.learning_rate, hparams.weight_decay
     if hparams.optimizer == "adamw":
-        return torch.optim.AdamW(model.parameters(), **common)
-    return torch.optim.SGD(model.parameters(), momentum=hparams.momentum, **common)
+        return torch.optim.AdamW(model.parameters(), rate, weight_decay=decay)
+    return torch.optim.SGD(model.parameters(), rate, hparams.momentum, weight_decay=decay)
 
 
-def make_scheduler(optimizer, steps, hparams):
-    """The schedule of the learning rate that the settings name, for `steps` an epoch; or None."""
+def make_scheduler(
+    optimizer: torch.optim.Optimizer, steps: int, hparams: HParams
+) -> OneCycleLR | ReduceLROnPlateau | None:
+    """The learning-rate schedule that the settings name, or None; `steps` is for each epoch."""
     if hparams.lr_schedule == "onecycle" and steps:
-        return torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            hparams.learning_rate,
-            total_steps=steps * hparams.num_epochs,
-            cycle_momentum=hparams.optimizer == "adamw",  # that of sgd has a flag: it stays
+        total, cycles = steps * hparams.num_epochs, hparams.optimizer == "adamw"
+        # the momentum of sgd has its own flag and stays constant
+        return OneCycleLR(
+            optimizer, hparams.learning_rate, total_steps=total, cycle_momentum=cycles
         )
     if hparams.lr_schedule == "plateau":
-        return torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, factor=0.5, patience=4, threshold=0
-        )
+        return ReduceLROnPlateau(optimizer, factor=0.5, patience=4, threshold=0)
     return None

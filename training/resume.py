@@ -1,63 +1,72 @@
-"""Save a training run after each epoch, and continue it."""
+"""Save a training run after each epoch, and resume it.
+
+`last.pt` holds everything that the next epoch depends on, so a resumed run ends with the same
+numbers as an uninterrupted one.
+"""
+
+# mypy: disable-error-code="attr-defined, arg-type"
+# torch's type for data sets lacks the attributes of `GTZANDataset`
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
 
 from hparams import HParams
 from support.errors import UserError
 from tracks.lists import SPLITS
-from training.checkpoint import (
-    find_run,
-    generator_states,
-    load_weights,
-    read_settings,
-    restore_generators,
-    save_checkpoint,
-    write_history,
-)
+from training import checkpoint
+from training.checkpoint import History
 
-FREE_TO_CHANGE = {  # when a run is resumed
+CHANGEABLE = {  # flags that a resumed run accepts, since they do not change its numbers
     *("resume", "num_epochs", "max_minutes", "device", "num_workers", "cache_gb", "tensorboard"),
 }
+BEST_PARTS = ("model", "hparams", "mean", "std", "epoch", "splits")  # what `best.pt` keeps
 
 
-def save(runner, loaders, folder, history, hparams):
-    """Write `last.pt`, then `best.pt`, if the last epoch is the best, and `history.csv`."""
-    train_loader, _ = loaders
-    mean, std = train_loader.dataset.normalization
-    parts = {
+def save_epoch(runner: Any, loaders: Sequence[DataLoader], folder: Path, history: History) -> None:
+    """Write `last.pt`, `history.csv` and, if the last epoch is the best one, `best.pt`.
+
+    `runner` is a `Runner`; `loaders` are for train and valid.
+    """
+    mean, std = loaders[0].dataset.normalization
+    last = {
         "model": runner.model.state_dict(),
-        "hparams": hparams.to_dict() | {"resume": ""},
+        "hparams": runner.hparams.to_dict() | {"resume": ""},
         "mean": mean,
         "std": std,
         "epoch": history[-1]["epoch"],
-        "splits": summaries(loaders),
+        "splits": {split: loader.dataset.summary for split, loader in zip(SPLITS, loaders)},
+        "optimizer": runner.optimizer.state_dict(),
+        "scheduler": runner.scheduler.state_dict() if runner.scheduler else {},
+        "best": (runner.best_loss, runner.best_epoch),
+        "seconds": runner.seconds,
+        "history": history,
+        "generators": generator_states(loaders[0].sampler.generator),
+        "data": [loader.dataset.digest for loader in loaders],
     }
-    save_checkpoint(
-        folder / "last.pt",
-        **parts,
-        optimizer=runner.optimizer.state_dict(),
-        scheduler=runner.scheduler.state_dict() if runner.scheduler else {},
-        best=(runner.best_loss, runner.best_epoch),
-        seconds=runner.seconds,
-        history=history,
-        generators=generator_states(train_loader.sampler.generator),
-        data=[loader.dataset.digest for loader in loaders],
-    )
-    if runner.best_epoch == parts["epoch"]:
-        save_checkpoint(folder / "best.pt", **parts)
-    write_history(folder, history)
+    checkpoint.save_checkpoint(folder / "last.pt", **last)
+    save_if_best(folder, last)
+    checkpoint.write_history(folder, history)
 
 
-def summaries(loaders):
-    """What `best.pt` tells of the tracks that it was trained and chosen by."""
-    return {split: loader.dataset.summary for split, loader in zip(SPLITS, loaders)}
+def save_if_best(folder: Path, last: dict[str, Any]) -> None:
+    """Write `best.pt` from the parts of `last.pt` if its epoch is the best one."""
+    if last["best"][1] == last["epoch"]:
+        checkpoint.save_checkpoint(folder / "best.pt", **{name: last[name] for name in BEST_PARTS})
 
 
-def restore(runner, loaders, folder):
-    """Put everything back as it was when `last.pt` was written; returns the history so far.
+def restore_epoch(runner: Any, loaders: Sequence[DataLoader], folder: Path) -> History:
+    """Restore the state that `save_epoch` wrote to `last.pt`; return the history so far.
 
-    Raises `UserError` where the data are not the run's, or `last.pt` is not what `save` wrote.
+    Raises `UserError` if the data have changed, or if `last.pt` was written by other code.
     """
     path = folder / "last.pt"
-    last = load_weights(runner.model, path)
+    last = checkpoint.load_weights(runner.model, path)
     try:
         if last["data"] != [loader.dataset.digest for loader in loaders]:
             raise UserError(
@@ -70,33 +79,54 @@ def restore(runner, loaders, folder):
         runner.best_loss, runner.best_epoch = last["best"]
         runner.seconds = float(last["seconds"])
         restore_generators(last["generators"], loaders[0].sampler.generator)
-        history = last["history"]
-        write_history(folder, history)
-        if runner.best_epoch == last["epoch"]:  # a kill may have come between the two files
-            best = {name: last[name] for name in ("model", "hparams", "mean", "std", "epoch")}
-            save_checkpoint(folder / "best.pt", **best, splits=summaries(loaders))
+        checkpoint.write_history(folder, last["history"])
+        save_if_best(folder, last)  # the run may have been killed before it wrote `best.pt`
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(
-            f"{path} is no checkpoint to go on from ({type(error).__name__}: {error}): "
+            f"{path} is not a checkpoint to continue from ({type(error).__name__}: {error}): "
             "start a new run without --resume"
         ) from error
-    print(f"Going on with {folder} after epoch {last['epoch']}")
-    return history
+    print(f"Continuing {folder} after epoch {last['epoch']}")
+    return last["history"]
 
 
-def resumed(hparams, argv):
-    """The folder that `--resume` means, and its run's settings.
+def generator_states(shuffler: torch.Generator) -> dict[str, Any]:
+    """States of all random generators: Python's, NumPy's, torch's and the one that shuffles."""
+    numpy_state: Any = np.random.get_state()
+    kind, keys, *rest = numpy_state
+    return {
+        "python": random.getstate(),
+        "numpy": (kind, keys.tolist(), *rest),  # checkpoints hold no arrays
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all(),
+        "shuffler": shuffler.get_state(),
+    }
 
-    Raises `UserError` where a flag would change what the run computes.
+
+def restore_generators(states: dict[str, Any], shuffler: torch.Generator) -> None:
+    """Restore the states that `generator_states` returned."""
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    torch.set_rng_state(states["torch"])
+    if len(states["cuda"]) == torch.cuda.device_count():  # a run can move to another machine
+        torch.cuda.set_rng_state_all(states["cuda"])
+    shuffler.set_state(states["shuffler"])
+
+
+def resume_settings(hparams: HParams, argv: list[str] | None) -> tuple[HParams, Path]:
+    """Settings and folder of the run to resume, with the other flags of `argv` applied.
+
+    Raises `UserError` if a flag would change what the run computes.
     """
-    folder = find_run(hparams.resume)
-    run = HParams.from_dict(read_settings(folder))
-    asked = run.parse_argument(argv)
-    free = FREE_TO_CHANGE - ({"num_epochs"} if run.lr_schedule == "onecycle" else set())
-    for name, value in asked.to_dict().items():
-        if name not in free and value != getattr(run, name):
+    folder = checkpoint.find_run_to_resume(hparams.resume)
+    saved = HParams.from_dict(checkpoint.read_settings(folder))
+    resumed = saved.parse_argument(argv)
+    # the one-cycle schedule is planned for a fixed number of epochs
+    fixed = {"num_epochs"} if saved.lr_schedule == "onecycle" else set()
+    for name, value in resumed.to_dict().items():
+        if name not in CHANGEABLE - fixed and value != getattr(saved, name):
             raise UserError(
-                f"--{name} {value}: the run {folder} has {getattr(run, name)}, and a resumed run "
+                f"--{name} {value}: the run {folder} has {getattr(saved, name)}, and a resumed run "
                 "keeps its settings; leave the flag out, or start a new run without --resume"
             )
-    return folder, asked
+    return resumed, folder

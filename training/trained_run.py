@@ -1,161 +1,202 @@
-"""What `predict.py` and `retrieve.py` share: a trained run, and audio files in chunks for it.
+"""Load a trained run and apply it to audio: probabilities and embeddings.
 
-The checkpoint alone is enough: settings, genres or tags, and normalization are in it. A file of up
-to two minutes goes through the functions of extraction, so that what is predicted is what was
-tested. A longer one is read, resampled and extracted part by part, in memory that does not grow
-with it. No feature depends on more of a track than a few seconds around each row: its chunks are
-the same.
+`best.pt` alone is enough: it holds weights, settings and normalization. Features come from the same
+functions as in extraction, so a file is predicted exactly as a test track.
 """
 
 import argparse
 import dataclasses
 import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from audio.chunks import track_chunks
 from hparams import HParams, device_value
-from model import UnknownModel, WrongInput, build_model, to_probabilities
+from model import UnknownModel, WrongInput, build_model
 from support.errors import UserError
 from support.flags import unknown_flag
 from training.checkpoint import fill_weights, find_weights, load_checkpoint
 from training.device import find_device
+from training.tasks import TASKS
 
 
-class Run:
-    """A trained model on a device, with all that its predictions take: its checkpoint, no more.
+class TrainedRun:
+    """A trained model on a device, with the settings and the normalization of its run.
 
-    Raises `UserError` where that is missing, damaged, or of other code than is here.
+    Parameters
+    ----------
+    weights : str or Path
+        The run's `best.pt`; `training.checkpoint.find_weights` finds the newest.
+    device : int or str, optional
+        0: CPU, 1: first GPU ...; by default the first GPU if there is one, otherwise the CPU.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or damaged, or if it does not fit this version's code.
+
+    Examples
+    --------
+    >>> run = TrainedRun("runs/one/best.pt", device=0)
+    >>> chunks = np.zeros((2, run.hparams.chunk_length, run.hparams.num_bins), dtype=np.float32)
+    >>> run.probabilities(chunks).shape == (2, len(run.hparams.classes))
+    True
     """
 
-    def __init__(self, weights, device=None):
-        self.weights = weights
-        parts = load_checkpoint(weights)
-        self.hparams = read_hparams(parts, weights)
+    def __init__(self, weights: str | Path, device: int | str | None = None) -> None:
+        self.weights = Path(weights)
+        parts = load_checkpoint(self.weights)
+        self.hparams = read_hparams(parts, self.weights)
         self.mean, self.std, self.epoch = (parts[name] for name in ("mean", "std", "epoch"))
-        self.device = choose_device(device)
-        self.model = load_model(parts, self.hparams, weights).to(self.device).eval()
+        if device is None:
+            device = int(torch.cuda.is_available())
+        HParams(device=device).validate()  # the rule for --device is there
+        self.device = find_device(device)
+        self.model = load_model(parts, self.hparams, self.weights).to(self.device).eval()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.weights.parent} ({self.hparams.model}, weights of epoch {self.epoch})"
 
-    def settings(self, whole=False):
-        """Its settings; those that keep all of a track, if `whole`."""
+    def settings(self, whole: bool = False) -> HParams:
+        """The run's settings; with `whole`, tracks are not cropped to `feature_length`."""
         return dataclasses.replace(self.hparams, feature_length=0) if whole else self.hparams
 
     @torch.inference_mode()
-    def compute(self, function, chunks):
-        """`function` of chunks (n, frames, bins), normalized, with the precision of the run.
+    def compute(
+        self, function: Callable[[torch.Tensor], torch.Tensor], chunks: NDArray
+    ) -> torch.Tensor:
+        """Normalize chunks (n, frames, bins) and pass them to `function`, in the run's precision.
 
-        Returns a tensor (n, ...), float32.
+        Returns a float32 tensor (n, ...).
         """
         x = (chunks - np.float32(self.mean)) / np.float32(self.std)
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.hparams.precision == "bf16"
-        ):
+        bf16 = self.hparams.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             return function(torch.from_numpy(x).to(self.device)).float()
 
-    def probabilities(self, chunks):
-        """Probabilities of each chunk, float32: (n, frames, bins) to (n, classes)."""
-        logits = self.compute(self.model, chunks)
-        return to_probabilities(logits, self.hparams.task).cpu().numpy()
+    def probabilities(self, chunks: NDArray) -> NDArray:
+        """Predict probabilities (n, classes), float32: for genres, each row sums to 1.
 
-    def embed(self, chunks):
-        """What the last layer sees of each chunk: (n, frames, bins) to (n, values), float32.
-
-        Raises `UserError` where the model has no `embed`.
+        `chunks` (n, chunk_length, bins) are as `track_chunks` yields them, not normalized.
         """
-        if not hasattr(self.model, "embed"):
+        logits = self.compute(self.model, chunks)
+        return TASKS[self.hparams.task].probabilities(logits).cpu().numpy()
+
+    def embed(self, chunks: NDArray) -> NDArray:
+        """Embed chunks, also not normalized: the input of the model's last layer, (n, values).
+
+        Raises `UserError` if the model has no method `embed`.
+        """
+        embed = getattr(self.model, "embed", None)
+        if embed is None:
             raise UserError(
-                f"{self.hparams.model} of model.py has no embed: add `def embed(self, x)`, "
-                "(batch, frames, bins) to what its last layer sees, (batch, values)"
+                f"{self.hparams.model} of model.py has no embed: add `def embed(self, x)`, which "
+                "turns (batch, frames, bins) into the input of the last layer, (batch, values)"
             )
-        return self.compute(self.model.embed, chunks).flatten(1).cpu().numpy()
+        # the input of the last layer can have more axes: (n, ...) -> (n, values)
+        return self.compute(embed, chunks).flatten(1).cpu().numpy()
 
 
-def read_hparams(parts, path):
-    """The settings among a checkpoint's parts. Raises `UserError` for those of other code."""
+def read_hparams(parts: dict[str, Any], path: Path) -> HParams:
+    """The settings in a checkpoint. Raises `UserError` if another version wrote them."""
     try:
         hparams = HParams.from_dict(parts["hparams"])
         hparams.validate()
-        float(parts["mean"]), float(parts["std"]), int(parts["epoch"])
+        float(parts["mean"]), float(parts["std"]), int(parts["epoch"])  # TypeError for None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
-            f"{path} is no best.pt of this version ({type(error).__name__}: {error}): train again"
+            f"{path} is not a best.pt of this version ({type(error).__name__}: {error}): "
+            "train again"
         ) from error
     except UserError as error:
-        raise UserError(f"{path} is of another version ({error}): train again") from error
+        raise UserError(f"{path} was written by another version ({error}): train again") from error
     return hparams
 
 
-def load_model(parts, hparams, path):
-    """The model that a checkpoint's parts are of, with its weights; `UserError` where not here."""
+def load_model(parts: dict[str, Any], hparams: HParams, path: Path) -> torch.nn.Module:
+    """The model of a checkpoint with its weights. Raises `UserError` if model.py lacks it."""
     try:
         model = build_model(hparams)
     except (UnknownModel, WrongInput) as error:
-        raise UserError(f"{path} is of the model {hparams.model}: {error}") from error
+        raise UserError(f"{path} needs the model {hparams.model}: {error}") from error
     fill_weights(model, parts, path)
     return model
 
 
-def choose_device(device):
-    """The torch device that `--device` names; if it is None, the first GPU, or else the CPU."""
-    if device is None:
-        device = int(torch.cuda.is_available())
-    dataclasses.replace(HParams(), device=device).validate()
-    return find_device(device)
-
-
-def make_parser(text):
-    """A parser of the flags that using a run takes, whatever for."""
-    parser = argparse.ArgumentParser(description=text, allow_abbrev=False)
+def run_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the flags that all scripts for trained runs share."""
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
     parser.add_argument("--run", help="folder of the run, or its best.pt [the newest in runs]")
     parser.add_argument(
-        "--device", type=device_value, help="0: CPU, 1: first GPU ... [that GPU, else the CPU]"
+        "--device",
+        type=device_value,
+        help="0: CPU, 1: first GPU ... [the first GPU, otherwise the CPU]",
     )
     return parser
 
 
-def parse_flags(parser, argv):
-    """What the flags of `argv` say. Ends with one message on a setting of the run, or no flag."""
-    args, unknown = parser.parse_known_intermixed_args(mark_names(argv))
+def parse_run_flags(
+    parser: argparse.ArgumentParser, argv: list[str] | None = None
+) -> argparse.Namespace:
+    """Parse `argv`; exit with one message on an unknown flag or a setting of the run."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if "--" in words:  # argparse mistakes -a.wav for a flag even after --, but not ./-a.wav
+        after = words.index("--") + 1
+        words[after:] = [f"./{word}" if word.startswith("-") else word for word in words[after:]]
+    args, unknown = parser.parse_known_intermixed_args(words)
     if not unknown:
         return args
     flag = unknown[0].partition("=")[0]
-    name = flag.removeprefix("--no-").removeprefix("--")
-    if name in {f.name for f in dataclasses.fields(HParams)}:
+    name = flag.removeprefix("--no-").removeprefix("--")  # --no-skip_broken is skip_broken
+    if name in {field.name for field in dataclasses.fields(HParams)}:
         folder = find_weights(args.run).parent
         parser.error(f"{flag}: settings come from the run, {folder}; leave it out")
     parser.error(unknown_flag(flag, parser))
 
 
-def mark_names(argv):
-    """The words of `argv` without `--`: behind it a name such as -a.wav becomes ./-a.wav.
-
-    argparse takes it for a flag all the same where no other file stands before `--`.
-    """
-    words = list(sys.argv[1:] if argv is None else argv)
-    if "--" not in words:
-        return words
-    place = words.index("--")
-    names = words[place + 1 :]
-    return words[:place] + [f"./{name}" if name.startswith("-") else name for name in names]
-
-
-def unit(vector):
-    """A vector scaled to length 1, float32; one of zeros stays as it is."""
+def to_unit_length(vector: NDArray) -> NDArray:
+    """Scale a vector to length 1, float32; a vector of zeros is unchanged."""
     return (vector / max(np.linalg.norm(vector), 1e-12)).astype(np.float32)
 
 
-def embed_chunks(batches, run):
-    """The embedding (values,) of a track from batches of its chunks (n, frames, bins)."""
+def embed_chunks(batches: Iterable[NDArray], run: TrainedRun) -> NDArray:
+    """Embed a track, (values,), given batches of its chunks (n, chunk_length, bins)."""
     total = sum(run.embed(chunks).sum(0, dtype=np.float64) for chunks in batches)
     if not np.isfinite(total).all():
-        raise UserError("the model gives an embedding that is no number: train again")
-    return unit(total)
+        raise UserError("the model's embedding is not finite: train again")
+    return to_unit_length(total)  # the sum points the same way as the mean over the chunks
 
 
-def embed_track(path, run):
-    """The embedding (values,) of a file. Raises `UserError` where it cannot be read."""
-    return embed_chunks((chunks for chunks, _ in track_chunks(path, run.hparams)), run)
+def embed_track(path: str | Path, run: TrainedRun) -> NDArray:
+    """Embed an audio file.
+
+    Parameters
+    ----------
+    path : str or Path
+        Any format that libsndfile reads.
+    run : TrainedRun
+        Its settings decide how much of the track is embedded.
+
+    Returns
+    -------
+    NDArray, float32, (values,)
+        Length 1: the dot product of two embeddings is their cosine.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, or if the model has no method `embed`.
+
+    Examples
+    --------
+    >>> run = TrainedRun("runs/one/best.pt", device=0)
+    >>> embedding = embed_track("song.wav", run)
+    >>> round(float(embedding @ embedding), 3)
+    1.0
+    """
+    return embed_chunks((chunks for chunks, _ in track_chunks(Path(path), run.hparams)), run)

@@ -1,9 +1,18 @@
 import numpy as np
 import pytest
 import soundfile
-from conftest import rename_to_bytes, sine
+from conftest import RATE, rename_to_bytes, sine
 
-from audio.reading import audio_seconds, files_below, is_ended, load_audio, read_audio
+from audio.reading import (
+    audio_seconds,
+    continue_past_errors,
+    files_below,
+    find_audio,
+    is_ended,
+    load_audio,
+    read_audio,
+    read_start,
+)
 from hparams import HParams
 from support.errors import UserError
 
@@ -94,3 +103,76 @@ def test_files_below_are_those_behind_links_too_each_folder_once(tmp_path):
     (tmp_path / "a/7.wav").symlink_to(tmp_path / "apart/5.wav")
     found = [path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path / "a")]
     assert found == ["a/7.wav", "a/away/5.wav", "a/away/c/4.wav", "a/b/1.wav"]
+
+
+def test_load_audio_mixes_down_and_resamples(tmp_path):
+    tone = sine(500, 1.0, 44100)
+    soundfile.write(tmp_path / "a.flac", np.stack([tone, 0 * tone], axis=1), 44100)
+    y = load_audio(tmp_path / "a.flac", HParams())
+    assert y.shape == (22050,)
+    assert y.dtype == np.float32
+    middle = slice(2000, -2000)
+    np.testing.assert_allclose(y[middle], sine(500, 1.0, 22050, 0.25)[middle], atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "mp3", "aiff", "au"])
+def test_formats(tmp_path, kind):
+    path = tmp_path / f"한글 tone.{kind}"
+    soundfile.write(path, sine(440, 1.0, 22050), 22050)
+    y = load_audio(path, HParams())
+    loudest = np.abs(np.fft.rfft(y)).argmax() * 22050 / len(y)
+    assert abs(loudest - 440) < 2
+
+
+def test_audio_is_found_in_folders_and_other_names_are_kept(tmp_path):
+    (tmp_path / "b/deep").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    for name in ("b/deep/c.MP3", "b/a.wav", "b/._a.wav", "b/notes.txt"):
+        (tmp_path / name).touch()
+    found = find_audio([tmp_path / "b", tmp_path / "empty", tmp_path / "b/a.wav", "x.txt"])
+    below = tmp_path / "b"
+    assert found[:2] == [below / "a.wav", below / "deep" / "c.MP3"]
+    assert "empty has no audio" in str(found[2])
+    assert list(map(str, found[3:])) == ["x.txt"]
+
+
+def test_audio_that_is_not_read_is_named_in_a_line(tmp_path, capsys):
+    for name in ("a.wav", "b.M4A", "c.wma", "d.mp4", "e.aac", ".f.m4a", "cover.jpg"):
+        (tmp_path / name).touch()
+    assert find_audio([tmp_path]) == [tmp_path / "a.wav"]
+    named = ", ".join(str(tmp_path / name) for name in ("b.M4A", "c.wma", "d.mp4"))
+    assert capsys.readouterr().err == (
+        f"left out: 4 audio files that libsndfile does not read: {named} ... "
+        "(ffmpeg -i song.m4a song.wav converts)\n"
+    )
+    (tmp_path / "a.wav").unlink()
+    assert "has no audio that libsndfile reads" in str(find_audio([tmp_path])[0])
+
+
+def test_audio_is_found_behind_links(tmp_path):
+    (tmp_path / "music").mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/a.wav").touch()
+    (tmp_path / "music/jazz").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk/loop").symlink_to(tmp_path / "music")
+    assert find_audio([tmp_path / "music"]) == [tmp_path / "music/jazz/a.wav"]
+
+
+def test_of_a_long_file_only_the_first_seconds_are_read(settings, tmp_path):
+    soundfile.write(tmp_path / "a.wav", sine(440, 3, 2 * RATE), 2 * RATE)
+    assert len(read_start(tmp_path / "a.wav", 2, settings)) == 2 * RATE
+    assert len(read_start(tmp_path / "a.wav", 0, settings)) == 3 * RATE
+    with pytest.raises(UserError, match="has 800 samples, too few for a page"):
+        read_start(tmp_path / "a.wav", 0.1, settings)
+
+
+def test_failures_are_reported_and_the_rest_follows(capsys):
+    def double(number):
+        if number == 2:
+            raise OSError("no such number")
+        return 2 * number
+
+    failed = []
+    assert list(continue_past_errors(double, [1, UserError("unreadable"), 2, 3], failed)) == [2, 6]
+    assert failed == ["unreadable", "no such number"]
+    assert capsys.readouterr().err == "broken: unreadable\nbroken: no such number\n"

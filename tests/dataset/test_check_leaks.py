@@ -4,7 +4,7 @@ import soundfile
 from conftest import flags, sine
 
 from dataset.check_leaks import main
-from dataset.demo import compose
+from dataset.demo_songs import compose
 from feature_extraction import main as extract_main
 from support.errors import UserError
 from train_test import main as train_main

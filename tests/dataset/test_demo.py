@@ -4,28 +4,23 @@ import numpy as np
 import pytest
 import soundfile
 
-from dataset.demo import (
-    ARTISTS,
+from dataset.demo import ARTISTS, main, name_tags, plan
+from dataset.demo_songs import (
     MODES,
     PLAYERS,
-    SAMPLE_RATE,
-    Track,
-    artist_rng,
+    Song,
     bend,
     compose,
     draw_artist,
-    main,
-    name_tags,
-    note,
     perform,
-    plan,
     play_section,
 )
+from dataset.demo_sounds import SAMPLE_RATE, note
 from dataset.demo_styles import SOUNDS, STYLES
 from hparams import HParams
 from support.errors import UserError
-from tracks.lists import choose_genres, load_lists
-from tracks.tags import choose_classes, read_tags, split_tag
+from tracks.catalog import read_catalog
+from tracks.tags import split_tag
 
 TUTORIAL = ["classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae"]
 
@@ -39,9 +34,9 @@ def demo(tmp_path_factory):
 
 
 def test_it_is_laid_out_as_gtzan(demo):
-    hparams = choose_genres(HParams(dataset_path=str(demo)))
-    assert hparams.genres == TUTORIAL
-    lists = load_lists(hparams)
+    catalog = read_catalog(HParams(dataset_path=str(demo)))
+    assert catalog.hparams.genres == TUTORIAL
+    lists = catalog.lists
     assert {split: len(names) for split, names in lists.items()} == {
         "train": 48,
         "valid": 16,
@@ -82,7 +77,7 @@ def test_the_same_seed_gives_the_same_music_and_tracks_differ():
 
 
 def test_tracks_of_one_artist_share_sounds_and_groove():
-    made = [draw_artist("pop", artist_rng(0, 6, artist)) for artist in (0, 0, 1)]
+    made = [draw_artist("pop", np.random.default_rng([0, 6, artist])) for artist in (0, 0, 1)]
     same = [str(made[0]) == str(other) for other in made[1:]]
     assert same == [True, False]
 
@@ -93,18 +88,19 @@ def test_most_artists_are_of_their_genre_and_others_stand_between_two():
     assert 0.2 < len(crossovers) / len(borrowed) < 0.4
     assert all(set.intersection(*parts) for parts in crossovers)  # one genre has them all
     assert max(len(parts) for parts in crossovers) > 2
-    classical = [draw_artist("classical", artist_rng(0, 0, artist)) for artist in range(20)]
-    assert {artist["drums"].level for artist in classical} == {0}
+    seeds = [[0, 0, artist] for artist in range(20)]
+    classical = [draw_artist("classical", np.random.default_rng(seed)) for seed in seeds]
+    assert {artist.parts["drums"].level for artist in classical} == {0}
 
 
 def parts_of_others(genre, artist):
-    """The genres that have the patterns of each part which is not an artist's own genre's."""
-    drawn = draw_artist(genre, artist_rng(0, list(STYLES).index(genre), artist))
-    owners = [
-        {name for name in STYLES if drawn[part].patterns in getattr(STYLES[name], part).patterns}
-        for part in PLAYERS
+    """For each part that an artist borrows: the genres that have its pattern."""
+    rng = np.random.default_rng([0, list(STYLES).index(genre), artist])
+    found = [
+        {name for name in STYLES if part.patterns in getattr(STYLES[name], player).patterns}
+        for player, part in draw_artist(genre, rng).parts.items()
     ]
-    return [names for names in owners if genre not in names]
+    return [names for names in found if genre not in names]
 
 
 @pytest.mark.parametrize(
@@ -123,60 +119,60 @@ def test_tempi_overlap():
 
 
 def test_each_track_has_its_tags(demo):
-    hparams = choose_classes(HParams(dataset_path=str(demo), task="tagging"))
-    table = read_tags(hparams)
-    assert set(table.tracks) == {name for names in load_lists(hparams).values() for name in names}
-    for tags in table.tracks.values():
+    catalog = read_catalog(HParams(dataset_path=str(demo), task="tagging"))
+    assert set(catalog.tags) == {name for names in catalog.lists.values() for name in names}
+    used = set().union(*catalog.tags.values())
+    for tags in catalog.tags.values():
         categories = sorted(split_tag(tag)[0] for tag in tags if not tag.startswith("instrument:"))
         assert categories == ["drums", "mode", "tempo"]
-    assert {"tempo:slow", "tempo:medium", "tempo:fast", "mode:major", "mode:minor"} <= table.tags
-    assert {tag.split(":")[1] for tag in table.tags if "instrument:" in tag} <= set(SOUNDS)
+    assert {"tempo:slow", "tempo:medium", "tempo:fast", "mode:major", "mode:minor"} <= used
+    assert {tag.split(":")[1] for tag in used if "instrument:" in tag} <= set(SOUNDS)
 
 
 def test_tags_tell_what_is_heard():
     classical, metal = (name_tags(perform(genre, 0, 0, 8, 0)) for genre in ("classical", "metal"))
-    assert "drums:no drums" in classical  # of which the level is 0
+    assert "drums:no drums" in classical  # their level is 0
     assert {"drums:drums", "mode:minor"} <= set(metal)
-    track = perform("jazz", 0, 0, 4, 0)
-    track.beat = 60 / 95
-    assert "tempo:medium" in name_tags(track)
-    track.beat = 60 / 94.9
-    assert "tempo:slow" in name_tags(track)
-    before = set(track.heard)
+    song = perform("jazz", 0, 0, 4, 0)
+    song.beat = 60 / 95
+    assert "tempo:medium" in name_tags(song)
+    song.beat = 60 / 94.9
+    assert "tempo:slow" in name_tags(song)
+    before = set(song.heard)
     guitar = STYLES["jazz"].lead._replace(sounds="overdrive")
-    track.play(guitar, 60, len(track.starts) - 2, 15, 4, 1.0)  # after the end
-    track.play(guitar, 60, 0, 0, 4, 0.0)  # too soft to be heard
-    assert track.heard == before
+    song.play(guitar, 60, len(song.starts) - 2, 15, 4, 1.0)  # after the end
+    song.play(guitar, 60, 0, 0, 4, 0.0)  # too soft to be heard
+    assert song.heard == before
 
 
 def play_alone(genre, player, form="cc", **changes):
-    """A `Track` of a form in which one player alone is heard, its draws changed."""
+    """A `Song` of a form with one audible player, whose draws are changed."""
     artist = draw_artist(genre, np.random.default_rng(0))
     for name in PLAYERS:
         level = getattr(STYLES[genre], name).level if name == player else 0
-        artist[name] = artist[name]._replace(level=level)
-    artist[player] = artist[player]._replace(**changes)
+        artist.parts[name] = artist.parts[name]._replace(level=level)
+    artist.parts[player] = artist.parts[player]._replace(**changes)
     bars = 4 * len(form)
-    track = Track(artist, bars * 4 * 60 / artist["tempo"], np.random.default_rng(0))
+    song = Song(artist, bars * 4 * 60 / artist.tempo, np.random.default_rng(0))
     for section in form:
-        play_section(track, section)
-    return track
+        play_section(song, section)
+    return song
 
 
-def onsets(track, low, high, beats=1):
-    """How much begins between two frequencies by position in beats, 12 a beat: shares of it all."""
-    frames = np.lib.stride_tricks.sliding_window_view(track.wave[: track.length], 512)[::64]
+def onsets(song, low, high, beats=1):
+    """Share of the onset energy between two frequencies, by twelfth of a beat."""
+    frames = np.lib.stride_tricks.sliding_window_view(song.wave[: song.length], 512)[::64]
     hz = np.fft.rfftfreq(512, 1 / SAMPLE_RATE)
     bands = np.abs(np.fft.rfft(frames * np.hanning(512)))[:, (hz >= low) & (hz <= high)]
     power = (bands**2).sum(axis=1)
     rise = np.maximum(0, np.diff(np.log10(power + 0.01 * power.max())) - 0.1)
     seconds = (np.arange(len(rise)) * 64 + 384) / SAMPLE_RATE  # where a rise is steepest
-    place = np.round(12 * seconds / track.beat).astype(int) % (12 * beats)
+    place = np.round(12 * seconds / song.beat).astype(int) % (12 * beats)
     return np.bincount(place, rise, 12 * beats) / rise.sum()
 
 
 def near(shares, place):
-    """The share at a place, a twelfth of a beat before and after it included."""
+    """The share at a place and its two neighbours."""
     return shares[[place - 1, place, (place + 1) % len(shares)]].sum()
 
 
@@ -186,33 +182,33 @@ def test_jazz_swings_and_disco_has_four_on_the_floor_and_hats_between(number):
     jazz = onsets(play_alone("jazz", "drums", patterns=ride), 5000, 11025)
     assert near(jazz, 8) > 0.1  # two thirds of a beat
     assert near(jazz, 6) < 0.05
-    track = play_alone("disco", "drums", patterns=STYLES["disco"].drums.patterns[number])
-    assert near(onsets(track, 5000, 11025), 6) > 0.4
-    kick = next(line for line in track.artist["drums"].patterns.split() if line[0] == "k")
+    song = play_alone("disco", "drums", patterns=STYLES["disco"].drums.patterns[number])
+    assert near(onsets(song, 5000, 11025), 6) > 0.4
+    kick = next(line for line in song.artist.parts["drums"].patterns.split() if line[0] == "k")
     kicks = onsets(play_alone("disco", "drums", patterns=kick), 0, 100, beats=4)
     assert all(near(kicks, place) > 0.1 for place in (0, 12, 24, 36))
 
 
 @pytest.mark.parametrize("pattern", STYLES["reggae"].comp.patterns)
 def test_the_skank_of_reggae_is_off_the_beat_and_short(pattern):
-    track = play_alone("reggae", "comp", patterns=pattern, echo=0, sounds="clean")
-    skank = onsets(track, 1000, 5000)
+    song = play_alone("reggae", "comp", patterns=pattern, echo=0, sounds="clean")
+    skank = onsets(song, 1000, 5000)
     assert near(skank, 7) > 0.6
     assert near(skank, 0) < 0.05
-    wave = np.abs(track.wave[: track.length])
+    wave = np.abs(song.wave[: song.length])
     assert np.mean(wave > 0.05 * wave.max()) < 0.6
 
 
 @pytest.fixture
 def played(monkeypatch):
-    """(bar, step, pitch, muted) of each audible note that a `Track` is given to play."""
+    """(bar, step, pitch, muted) of each audible note that a `Song` is given to play."""
     notes = []
 
-    def play(track, part, pitch, bar, step, steps, level, muted=False):
+    def play(song, part, pitch, bar, step, steps, level, muted=False):
         if level > 0:
             notes.append((bar, step, pitch, muted))
 
-    monkeypatch.setattr(Track, "play", play)
+    monkeypatch.setattr(Song, "play", play)
     return notes
 
 
@@ -235,7 +231,7 @@ def test_a_chorus_comes_back_with_its_tune(played):
 
 
 def test_a_chorus_is_higher_than_a_verse(played, monkeypatch):
-    monkeypatch.setattr("dataset.demo.compose_tune", lambda rng, variety: [[0] * 16] * 4)
+    monkeypatch.setattr("dataset.demo_songs.compose_tune", lambda rng, variety: [[0] * 16] * 4)
     play_alone("pop", "lead", "vc")
     verse, chorus = ([hit[2] for hit in played if hit[0] // 4 == part] for part in (0, 1))
     assert np.mean(chorus) > np.mean(verse) + 2
@@ -243,9 +239,9 @@ def test_a_chorus_is_higher_than_a_verse(played, monkeypatch):
 
 def test_a_section_begins_with_a_crash_and_ends_with_a_fill():
     groove = STYLES["pop"].drums.patterns[0]
-    track = play_alone("pop", "drums", patterns=groove)
-    start, end = (int(track.when(bar, 0) * SAMPLE_RATE) for bar in (4, 5))
-    bars = track.wave[: 8 * (end - start)].reshape(8, -1)
+    song = play_alone("pop", "drums", patterns=groove)
+    start, end = (int(song.when(bar, 0) * SAMPLE_RATE) for bar in (4, 5))
+    bars = song.wave[: 8 * (end - start)].reshape(8, -1)
     bright = (np.diff(bars, n=2)[:, (end - start) // 16 : (end - start) // 8] ** 2).mean(axis=1)
     assert bright[[0, 4]].min() > 3 * np.median(bright)
     loud = (bars[:, -(end - start) // 8 :] ** 2).mean(axis=1)
@@ -298,9 +294,9 @@ def test_chords_bend_the_scale():
 
 
 def test_classical_swells_and_breathes():
-    track = play_alone("classical", "comp", patterns="x...............", sounds="strings")
-    bars = np.diff(track.starts)
+    song = play_alone("classical", "comp", patterns="x...............", sounds="strings")
+    bars = np.diff(song.starts)
     assert bars.max() > 1.1 * bars.min()
-    edges = (track.starts[:5] * SAMPLE_RATE).astype(int)
-    loud = [np.sqrt(np.mean(track.wave[a:b] ** 2)) for a, b in pairwise(edges)]
+    edges = (song.starts[:5] * SAMPLE_RATE).astype(int)
+    loud = [np.sqrt(np.mean(song.wave[a:b] ** 2)) for a, b in pairwise(edges)]
     assert max(loud[3] / loud[0], loud[0] / loud[3]) > 2

@@ -12,7 +12,8 @@ from dataset import gtzan
 from dataset.gtzan import GENRES, TABLE, main, split_lists
 from hparams import HParams
 from support.errors import UserError
-from tracks.lists import choose_genres, load_lists
+from tracks.catalog import read_catalog
+from tracks.lists import load_lists
 
 RATE = 22050
 DIGEST = "1085d5c18da534d6ec100379239fd9b1de8a45082aa609757b2a2f50c851ab1b"
@@ -92,9 +93,9 @@ def test_a_folder_becomes_a_data_set(tmp_path, short_split, below, suffix, capsy
     (tmp_path / "copy/images_original/jazz/jazz00000.png").write_bytes(b"picture")
     assert run_main(tmp_path / "copy", tmp_path / "gtzan", *short_split) == 0
     assert "20/8/12 tracks for train/valid/test, 4 genres" in capsys.readouterr().out
-    hparams = choose_genres(HParams(dataset_path=str(tmp_path / "gtzan")))
-    assert hparams.genres == list(FOUR)
-    assert load_lists(hparams)["valid"][0] == f"disco/disco.00005{suffix}"
+    catalog = read_catalog(HParams(dataset_path=str(tmp_path / "gtzan")))
+    assert catalog.hparams.genres == list(FOUR)
+    assert catalog.lists["valid"][0] == f"disco/disco.00005{suffix}"
     files = {path.name for path in (tmp_path / "gtzan").rglob(f"*{suffix}")}
     assert len(files) == 40
     assert not any(name.startswith("._") for name in files)
@@ -134,7 +135,7 @@ def test_a_track_that_differs_is_kept(tmp_path, short_split):
     mine = tmp_path / "gtzan/jazz/jazz.00054.wav"
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"repaired by hand")
-    with pytest.raises(UserError, match="jazz.00054.wav: there and different; pass --force"):
+    with pytest.raises(UserError, match="jazz.00054.wav: exists and differs; pass --force"):
         run_main(source, tmp_path / "gtzan", *short_split)
     assert [path for path in (tmp_path / "gtzan").rglob("*") if path.is_file()] == [mine]
     assert run_main(source, tmp_path / "gtzan", "--force", *short_split) == 0
@@ -174,7 +175,7 @@ def plant_faults(folder):
         "jazz/jazz.00007.wav": "lasts 20.00 s, not 29.9 to 30.7",
         "jazz/jazz.00008.wav": "is silent or constant",
         "jazz/jazz.00009.wav": "is silent or constant",
-        "pop/pop.00005.wav": "holds samples that are no numbers (NaN)",
+        "pop/pop.00005.wav": "holds samples that are not numbers (NaN)",
     }
 
 
@@ -189,7 +190,7 @@ def test_each_fault_is_found_by_name_and_no_other(tmp_path, short_split, capsys)
         found = [line for line in broken if line.startswith(f"broken: {name}: {reason}")]
         assert len(found) == 1, (name, reason, broken)
         assert "list" not in found[0]
-    assert "30 of 40 tracks are as they should be, 10 are not" in captured.out
+    assert "30 of 40 tracks are fine, 10 broken or missing" in captured.out
     assert not (tmp_path / "gtzan").exists()
 
 
@@ -198,8 +199,8 @@ def test_broken_tracks_can_be_left_out(tmp_path, short_split, capsys):
     plant_faults(source)
     assert run_main(source, tmp_path / "gtzan", "--skip_broken", *short_split) == 0
     assert "16/5/9 tracks for train/valid/test" in capsys.readouterr().out
-    hparams = choose_genres(HParams(dataset_path=str(tmp_path / "gtzan"), genres=["pop"]))
-    assert len(load_lists(hparams)["valid"]) == 1
+    pop = HParams(dataset_path=str(tmp_path / "gtzan"), genres=["pop"])
+    assert len(read_catalog(pop).lists["valid"]) == 1
 
 
 def make_tar(path, members):
@@ -293,9 +294,10 @@ def test_links_in_zips_are_refused(tmp_path, short_split):
 def test_archives_of_endless_zeros_are_refused(tmp_path, short_split):
     path = tmp_path / "a.tar"
     path.write_bytes(huge("jazz/jazz.00000.wav").tobuf() + bytes(1024))
-    check_refusal(path, tmp_path, short_split, "10000 MB: GTZAN has none so large")
+    check_refusal(path, tmp_path, short_split, "10000 MB, 10000 MB so far: too large for GTZAN")
     zeros = [("jazz/jazz.00000.wav", bytes(101 * 2**20))]
-    check_refusal(make_zip(tmp_path / "a.zip", zeros), tmp_path, short_split, "none so large")
+    archive = make_zip(tmp_path / "a.zip", zeros)
+    check_refusal(archive, tmp_path, short_split, "106 MB so far: too large for GTZAN")
 
 
 def test_archives_of_endless_headers_are_refused(tmp_path, short_split):
@@ -310,7 +312,7 @@ def test_all_members_together_are_bounded(tmp_path, short_split, monkeypatch):
     members = [(f"jazz/jazz.0000{i}.wav", bytes(400)) for i in range(3)]
     for make in (make_tar, make_zip):
         archive = make(tmp_path / f"{make.__name__}.bin", members)
-        check_refusal(archive, tmp_path, short_split, "GTZAN has none so large")
+        check_refusal(archive, tmp_path, short_split, "0 MB so far: too large for GTZAN")
 
 
 def test_an_encrypted_archive_is_a_message(tmp_path, short_split):
@@ -342,7 +344,7 @@ def test_lists_that_differ_are_kept(tmp_path, short_split):
     source = write_copy(tmp_path / "copy")
     (tmp_path / "gtzan").mkdir()
     (tmp_path / "gtzan/train_list.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(UserError, match="train_list.txt is there and differs: pass --force"):
+    with pytest.raises(UserError, match="train_list.txt exists and differs: pass --force"):
         run_main(source, tmp_path / "gtzan", *short_split)
     assert not list((tmp_path / "gtzan").glob("*/*"))
     assert (tmp_path / "gtzan/train_list.txt").read_text(encoding="utf-8") == "mine"

@@ -8,7 +8,8 @@ from dataset.make_lists import main
 from feature_extraction import main as extract_main
 from hparams import HParams
 from support.errors import UserError
-from tracks.lists import choose_genres, genre_of, load_lists
+from tracks.catalog import read_catalog
+from tracks.lists import genre_of
 from train_test import main as train_main
 
 
@@ -20,7 +21,7 @@ def write_folder(folder, names):
 
 
 def lists_of(folder):
-    return load_lists(choose_genres(HParams(dataset_path=str(folder))))
+    return read_catalog(HParams(dataset_path=str(folder))).lists
 
 
 def test_classes_keep_their_proportions(tmp_path):
@@ -86,12 +87,18 @@ def test_groups_across_classes_are_placed_where_they_can(tmp_path):
     assert all(len({genre_of(n) for n in listed}) == 2 for listed in lists_of(tmp_path).values())
 
 
+def test_formats_of_one_name_are_different_tracks(tmp_path):
+    write_folder(tmp_path, ["a/x.mp3", "a/x.wav", "a/z.wav"])
+    main([str(tmp_path)])
+    assert sum(map(len, lists_of(tmp_path).values())) == 3
+
+
 def test_lists_are_not_replaced_without_force(tmp_path):
     write_folder(tmp_path, [f"a/{i}.wav" for i in range(20)])
     main([str(tmp_path)])
     before = lists_of(tmp_path)
     main([str(tmp_path)])  # the same again is no change
-    with pytest.raises(UserError, match="is there and differs: pass --force"):
+    with pytest.raises(UserError, match="exists and differs: pass --force"):
         main([str(tmp_path), "--seed", "1"])
     assert lists_of(tmp_path) == before
 
@@ -99,17 +106,16 @@ def test_lists_are_not_replaced_without_force(tmp_path):
 @pytest.mark.parametrize(
     ("names", "words", "message"),
     [
-        ([], [], "has no audio in folders of its own"),
+        ([], [], "has no audio in class folders"),
         (["a/x.wav", "a/y.wav"], [], "test would have no track of a"),
-        (["a/x.wav", "a/x.mp3", "a/z.wav"], [], "a/x.mp3 and a/x.wav would share one feature file"),
         (["a/X.wav", "a/x.wav", "a/z.wav"], [], "a/X.wav and a/x.wav would share one feature file"),
         (["a,b/x.wav"], [], "rename it without commas"),
         ([" a/x.wav"], [], "rename it without commas"),
         (["a/x\ny.wav"], [], "rename it without commas"),
         (["a/x\udcff.wav"], [], r"'a/x\udcff.wav' in"),
-        (["a/x\udcff.wav"], [], "letters that are no UTF-8"),
+        (["a/x\udcff.wav"], [], "bytes that are not UTF-8"),
         (["a/x.wav"], ["--group_by", "/(artist)?x"], "matches nothing in a/x.wav"),
-        (["a/x.wav"], ["--group_by", "("], "no regular expression"),
+        (["a/x.wav"], ["--group_by", "("], "not a regular expression"),
         (["a/x.wav"], ["--group_by", "artist"], "matches nothing in a/x.wav"),
         (["a/x.wav"], ["--seed", "-1"], "--seed -1: must be 0 or more"),
     ],

@@ -4,38 +4,63 @@ import pytest
 
 from hparams import HParams
 from support.errors import UserError
-from support.files import write_atomic
-from tracks.lists import feature_file
-from tracks.manifest import ENTRY, read_manifest, write_manifest
+from tracks.manifest import ENTRY, feature_file, open_manifest, read_manifest
 
 
-def test_feature_files_keep_the_tracks_name():
-    assert feature_file("train", "pop/pop.00014.wav") == "train/pop/pop.00014.npy"
-    assert feature_file("test", "힙합/나의 노래.mp3") == "test/힙합/나의 노래.npy"
+@pytest.fixture
+def hparams(tmp_path):
+    return HParams(feature_path=str(tmp_path))
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "new" / "a.bin"
-    write_atomic(path, lambda file: file.write(b"old"))
-
-    def half(file):
-        file.write(b"ne")
-        raise OSError("disk full")
-
-    with pytest.raises(UserError, match=r"a.bin cannot be written \(disk full\)"):
-        write_atomic(path, half)
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in path.parent.iterdir()] == ["a.bin"]
+def some_entry(**changed):
+    return {key: kind() for key, kind in ENTRY.items()} | changed
 
 
-def test_manifest_is_sorted_and_read_back(tmp_path):
-    hparams = HParams(feature_path=str(tmp_path))
+def test_feature_files_keep_the_whole_name(hparams, tmp_path):
+    path = feature_file(hparams, "힙합/나의 노래.mp3")
+    assert path == tmp_path / "힙합/나의 노래.mp3.npy"
+
+
+def test_tracks_are_appended_and_read_back(hparams, tmp_path):
     assert read_manifest(tmp_path) is None
-    entry = {key: kind() for key, kind in ENTRY.items()}
-    write_manifest(hparams, {"b": entry, "a": entry}, ["c"])
-    manifest = read_manifest(tmp_path)
-    assert list(manifest["tracks"]) == ["a", "b"]
-    assert manifest["skipped"] == ["c"]
-    assert manifest["settings"]["num_mels"] == 128
-    stored = json.loads((tmp_path / "features.json").read_text(encoding="utf-8"))
-    assert stored["fingerprint"] == hparams.fingerprint()
+    with open_manifest(hparams) as writer:
+        writer.begin()
+        writer.add("b", some_entry(frames=3))
+        writer.add("노래", {"broken": "cut short", "skipped": True})
+        manifest = read_manifest(tmp_path)  # a reader sees each track as soon as it is finished
+        assert manifest.tracks == {"b": some_entry(frames=3)}
+        assert manifest.broken == {"노래": {"broken": "cut short", "skipped": True}}
+    assert manifest.settings == hparams.feature_settings()
+    first = json.loads((tmp_path / "features.jsonl").read_text().splitlines()[0])
+    assert first["fingerprint"] == hparams.fingerprint()
+
+
+def test_the_last_line_of_a_track_counts(hparams, tmp_path):
+    broken = {"broken": "no sound", "skipped": False}
+    lines = (some_entry(frames=3), broken, some_entry(frames=4), some_entry(frames=5))
+    expected = (({"a": lines[0]}, {}), ({}, {"a": broken}), ({"a": lines[2]}, {}))
+    with open_manifest(hparams) as writer:
+        writer.begin()
+        for line, (tracks, damaged) in zip(lines, expected):
+            writer.add("a", line)
+            assert read_manifest(tmp_path)[1:3] == (tracks, damaged)
+
+
+def test_only_one_extraction_holds_a_folder(hparams):
+    with open_manifest(hparams), pytest.raises(UserError, match="another extraction is writing"):
+        open_manifest(hparams).__enter__()
+    with open_manifest(hparams):
+        pass
+
+
+def test_an_unfinished_line_is_left_out_and_removed(hparams, tmp_path):
+    path = tmp_path / "features.jsonl"
+    with open_manifest(hparams) as writer:
+        writer.begin()
+        writer.add("a", some_entry())
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"track": "half a li')
+    assert list(read_manifest(tmp_path).tracks) == ["a"]
+    with open_manifest(hparams) as writer:
+        writer.begin()
+    assert path.read_bytes() == whole

@@ -11,7 +11,7 @@ from audio.features import extract_feature
 from data_manager import cut_rows, get_dataloader
 from feature_extraction import main as extract_main
 from hparams import HParams
-from tracks.catalog import fit_normalizer, list_tracks
+from tracks.catalog import fit_normalizer, read_catalog
 from train_test import Runner
 from train_test import main as train_main
 from training.batch_augment import Augmenter, draw, mix
@@ -36,7 +36,7 @@ def augment(hparams, x, y=None, epoch=1, mean=0.0, std=1.0):
 
 
 def chunks_of(hparams, rng, count=4):
-    """Features of noise (count, 128, bins), and the waveforms they are of."""
+    """Features (count, 128, bins) of noise, and its waveforms."""
     rows = hparams.chunk_length
     waves = [0.1 * rng.standard_normal((rows + 1) * 512).astype(np.float32) for _ in range(count)]
     features = [extract_feature(y, hparams)[:rows] for y in waves]
@@ -44,7 +44,7 @@ def chunks_of(hparams, rng, count=4):
 
 
 @pytest.mark.parametrize("scale", ["tutorial", "db", "none"])
-def test_gain_is_that_of_a_louder_waveform(scale, rng):
+def test_gain_equals_a_louder_waveform(scale, rng):
     hparams = HParams(scale=scale, gain_db=6.0)
     x, waves = chunks_of(hparams, rng)
     louder, _, drawn = augment(hparams, x, mean=0.3, std=2.0)
@@ -131,7 +131,7 @@ def test_random_offsets_stay_in_the_track_and_reach_all_of_it(rng):
 
 
 def epoch_of(hparams, epoch):
-    """All that the training split gives in an epoch."""
+    """All chunks and labels of the train split in an epoch."""
     train, _, _ = get_dataloader(hparams)
     train.dataset.begin_epoch(epoch)
     x, y = train.dataset[torch.arange(len(train.dataset))]
@@ -159,7 +159,10 @@ def test_valid_and_test_are_never_augmented(extracted):
     for index in (1, 2):
         assert augmented[index].dataset.augmenter is None
         assert torch.equal(augmented[index].dataset.x, plain[index].dataset.x)
-    assert fit_normalizer(list_tracks("train", extracted)) == augmented[0].dataset.normalization
+    assert (
+        fit_normalizer(read_catalog(extracted).splits["train"])
+        == augmented[0].dataset.normalization
+    )
 
 
 def test_it_trains_on_augmented_batches(extracted):

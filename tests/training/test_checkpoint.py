@@ -1,12 +1,23 @@
-import importlib
+import hashlib
 import pickle
-import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
+from conftest import flags
 
+import model
 from support.errors import UserError
-from training.checkpoint import load_checkpoint, load_weights, model_source, save_checkpoint
+from train_test import main as train_main
+from training import checkpoint
+from training.checkpoint import (
+    load_checkpoint,
+    load_weights,
+    model_code,
+    new_folder,
+    save_checkpoint,
+)
 
 
 class Harmful:
@@ -49,43 +60,36 @@ def test_a_truncated_checkpoint_is_a_message(tmp_path):
             load_checkpoint(path)
 
 
-def test_what_is_no_checkpoint_of_ours_is_a_message(tmp_path):
+def test_other_files_are_not_taken_for_checkpoints(tmp_path):
     torch.save([1, 2], tmp_path / "a.pt")
     with pytest.raises(UserError, match="it holds no weights"):
         load_checkpoint(tmp_path / "a.pt")
-    with pytest.raises(UserError, match="is missing: the run did not get so far"):
+    with pytest.raises(UserError, match="is missing: the run has not finished an epoch"):
         load_checkpoint(tmp_path / "b.pt")
 
 
 def test_weights_of_another_model_are_a_message(tmp_path):
     save_checkpoint(tmp_path / "a.pt", model=torch.nn.Linear(2, 3).state_dict())
-    with pytest.raises(UserError, match="holds the weights of another Linear"):
+    with pytest.raises(UserError, match="holds the weights of another Linear: restore that class"):
         load_weights(torch.nn.Linear(2, 4), tmp_path / "a.pt")
 
 
-NETWORKS = """
-def block(): return "a"
-class Base:
-    def embed(self, x): return block()
-class Mine(Base): pass
-class Other: pass
-"""
+def test_model_code_is_the_hash_of_the_file():
+    text = Path(model.__file__).read_bytes()
+    assert model_code() == hashlib.sha256(text).hexdigest()[:32]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "same"),
-    [
-        ("class Mine(Base): pass", "class Mine(Base): size = 3", False),
-        ('return "a"', 'return "b"', False),
-        ("return block()", "return 2 * block()", False),
-        ("class Other: pass", "class Other: size = 3", True),
-    ],
-)
-def test_the_source_of_a_model_is_all_that_it_is_made_of(tmp_path, monkeypatch, old, new, same):
-    monkeypatch.syspath_prepend(tmp_path)
-    found = []
-    for name, text in (("before", NETWORKS), ("after", NETWORKS.replace(old, new))):
-        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
-        found.append(model_source(importlib.import_module(name).Mine))
-        del sys.modules[name]
-    assert (found[0] == found[1]) is same
+def test_runs_started_at_once_get_separate_folders(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(new_folder, [tmp_path / "runs/a"] * 8))
+    assert len(set(made)) == 8
+
+
+def test_runs_are_named_and_never_overwritten(extracted, monkeypatch, tmp_path):
+    monkeypatch.setattr(checkpoint.time, "strftime", lambda _: "20260102-030405")
+    for _ in range(2):
+        train_main(flags(extracted, num_epochs=1))
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "data-Baseline-20260102-030405",
+        "data-Baseline-20260102-030405-2",
+    ]

@@ -2,20 +2,18 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from model import to_probabilities
 from training.metrics import (
     average_by_track,
     bootstrap_interval,
     list_tag_predictions,
     resampled_auc,
-    score,
+    score_genres,
     score_tags,
     wilson_interval,
 )
-from training.report import format_report
+from training.tasks import format_genre_table
 
 PROBABILITIES = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]])
 TRACKS = np.array([0, 0, 1, 1, 2])
@@ -35,7 +33,7 @@ def test_wilson_interval_is_the_textbooks():
 
 
 def test_scores_of_chunks_and_tracks():
-    scores = score(PROBABILITIES, LABELS, TRACKS, ["jazz", "pop"])
+    scores = score_genres(PROBABILITIES, LABELS, TRACKS, ["jazz", "pop"])
     assert scores["chunk_accuracy"] == pytest.approx(3 / 5)
     assert scores["track_accuracy"] == pytest.approx(2 / 3)
     assert scores["confusion_matrix"] == [[1, 0], [1, 1]]
@@ -44,15 +42,15 @@ def test_scores_of_chunks_and_tracks():
     )
 
 
-def test_nothing_right_is_a_score_too():
-    scores = score(np.eye(3)[[1, 2, 0]], np.arange(3), np.arange(3), ["a", "b", "c"])
+def test_no_correct_track_is_a_score_too():
+    scores = score_genres(np.eye(3)[[1, 2, 0]], np.arange(3), np.arange(3), ["a", "b", "c"])
     assert scores["track_accuracy"] == 0
     assert [row["tracks"] for row in scores["per_genre"].values()] == [1, 1, 1]
-    assert "a" in format_report(scores | {"skipped": {}})
+    assert "a" in format_genre_table(scores | {"skipped": {}})
 
 
 def test_a_genre_without_test_tracks_scores_zero():
-    scores = score(np.eye(3)[[0, 1]], np.array([0, 1]), np.array([0, 1]), ["a", "b", "c"])
+    scores = score_genres(np.eye(3)[[0, 1]], np.array([0, 1]), np.array([0, 1]), ["a", "b", "c"])
     assert scores["per_genre"]["c"] == {"precision": 0, "recall": 0, "f1": 0, "tracks": 0}
     assert np.shape(scores["confusion_matrix"]) == (3, 3)
 
@@ -93,7 +91,7 @@ def test_resampled_aucs_are_those_of_the_tracks_drawn(rng):
     assert np.isnan(resampled_auc(labels, probabilities, 1 * labels[None]))  # all have it
 
 
-def test_the_interval_is_seeded_and_narrows_with_tracks(rng):
+def test_the_interval_is_seeded_and_narrows_with_more_tracks(rng):
     few, many = (bootstrap_interval(*tagged_tracks(rng, count)) for count in (20, 500))
     assert many[1] - many[0] < few[1] - few[0]
     labels, probabilities = tagged_tracks(rng)
@@ -109,7 +107,9 @@ def test_tags_that_cannot_be_scored_are_left_out():
     assert scores["per_tag"] == {"some": {"roc_auc": 0.5, "pr_auc": 0.5, "tracks": 1}}
     assert scores["roc_auc"] == 0.5
     labels[0, 1], tags = 1, ["all", "none", "some"]
-    scores = score_tags(np.full((2, 3), 0.5), labels, np.arange(2), tags, {"some": "untaught"})
+    scores = score_tags(
+        np.full((2, 3), 0.5), labels, np.arange(2), tags, {"some": "no train track has it"}
+    )
     assert list(scores["per_tag"]) == ["none"]
     labels[0, 1] = 0
     scores = score_tags(np.full((2, 2), 0.5), labels[:, :2], np.arange(2), ["all", "none"])
@@ -124,9 +124,3 @@ def test_predictions_of_tags_name_those_a_track_has():
         {"track": "x", "tags": ["a"], "probabilities": {"a": 0.75, "b": 0.25}},
         {"track": "y", "tags": ["a", "b"], "probabilities": {"a": 0.0, "b": 0.5}},
     ]
-
-
-def test_probabilities_are_of_one_genre_or_of_each_tag():
-    logits = torch.tensor([[0.0, 2.0]])
-    torch.testing.assert_close(to_probabilities(logits, "genre"), logits.softmax(1))
-    torch.testing.assert_close(to_probabilities(logits, "tagging"), logits.sigmoid())

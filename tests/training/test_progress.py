@@ -50,18 +50,18 @@ def test_every_epoch_has_its_bar_and_its_line(extracted, tmp_path, monkeypatch, 
     assert len(re.findall(r"^\[Epoch \d/2\] .*\]$", capsys.readouterr().out, re.MULTILINE)) == 2
 
 
-def test_the_run_takes_as_long_an_epoch_as_those_before():
+def test_the_time_left_follows_from_past_epochs():
     label = label_epoch(4, 30.0, HParams(num_epochs=10))
     assert label == "Epoch 4/10 (run: 01:10 left at most)"
 
 
-def test_no_terminal_shows_no_bar(extracted, tmp_path, capsys):
+def test_without_a_terminal_there_is_no_bar(extracted, tmp_path, capsys):
     train(extracted, tmp_path / "run")
     captured = capsys.readouterr()
     assert "chunks/s" not in captured.out + captured.err
 
 
-def test_tensorboard_missing_is_said_before_anything_is_written(
+def test_a_missing_tensorboard_is_reported_before_anything_is_written(
     extracted, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)

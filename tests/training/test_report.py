@@ -6,11 +6,12 @@ from matplotlib import pyplot as plt
 from sample_reports import HISTORY, some_report, tag_report
 
 from training.plots import plot_confusion_matrix, plot_learning_curves, plot_tag_scores
-from training.report import format_report, write_report
+from training.report import write_report
+from training.tasks import format_genre_table
 
 
 def test_text_shows_every_genre_and_count():
-    lines = format_report(some_report()).splitlines()
+    lines = format_genre_table(some_report()).splitlines()
     assert lines[1].split() == ["1", "$classical$", "1.00", "1.00", "1.00", "1"]
     assert lines[3].split() == ["3", "pop", "1.00", "0.50", "0.67", "2"]
     assert lines[-1].split() == ["3", "pop", ".", "1", "1"]
@@ -30,7 +31,7 @@ def test_files_are_written_whole(tmp_path, recwarn):
     assert text.startswith(
         "Test Accuracy: 75.00%\nTest Track Accuracy: 75.00% (95% interval 30.06%"
     )
-    assert format_report(some_report()) in text
+    assert format_genre_table(some_report()) in text
     assert len(list(tmp_path.iterdir())) == 4
 
 

@@ -1,0 +1,1 @@
+"""Scripts that make and check data sets. For a new one, see docs/data-sets.md."""

@@ -1,0 +1,159 @@
+"""The table of recipes and their scores: rows, McNemar's test, and the table as Markdown."""
+
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import binomtest
+
+from support.errors import UserError
+from support.files import lock, write_text
+from training.metrics import wilson_interval
+
+RESULTS = Path("results")
+PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published"
+Report = dict[str, Any]
+SCORES: dict[str, Callable[[Report], float | None]] = {
+    "valid chunks": lambda report: report["valid"].get("chunk_accuracy"),
+    "valid tracks": lambda report: report["valid"]["track_accuracy"],
+    "test chunks": lambda report: report.get("chunk_accuracy"),
+    "test tracks": lambda report: report["track_accuracy"],
+}
+
+
+def make_row(command: str, reports: Sequence[Report]) -> dict[str, Any]:
+    """Return a row of the table as plain values: scores by seed, and the command for it."""
+    return {
+        "command": command,
+        "scores": {name: [get(report) for report in reports] for name, get in SCORES.items()},
+        "num_tracks": reports[0]["num_tracks"],
+        "parameters": reports[0].get("parameters"),
+        "minutes": [report["minutes"] for report in reports],
+        "device": reports[0].get("device", "CPU"),
+    }
+
+
+def mcnemar(a: Report, b: Report) -> tuple[int, int, float]:
+    """Test whether two reports differ, by McNemar's exact test (two-sided).
+
+    McNemar, "Note on the sampling error of the difference between correlated proportions" (1947).
+    Returns how many tracks only a and only b classifies correctly, and the probability of a
+    difference this large or larger by chance. Raises `UserError` if the tracks are different.
+    """
+    if [row["track"] for row in a["tracks"]] != [row["track"] for row in b["tracks"]]:
+        raise UserError("McNemar's test needs the same tracks: one of the two left some out")
+    right = [[row["predicted"] == row["genre"] for row in each["tracks"]] for each in (a, b)]
+    # tracks that both classify alike say nothing about which is better
+    only_a = sum(x and not y for x, y in zip(*right))
+    only_b = sum(y and not x for x, y in zip(*right))
+    p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    return only_a, only_b, p
+
+
+def make_pair(
+    command: str, labels: Sequence[str], reports: Sequence[Sequence[Report]], seeds: Sequence[int]
+) -> dict[str, Any]:
+    """Return McNemar's test of two rows as plain values: its command, the rows, its text."""
+    lines = [f"McNemar's test on the test tracks, {labels[0]} against {labels[1]}:", ""]
+    for seed, a, b in zip(seeds, *reports):
+        only_a, only_b, p = mcnemar(a, b)
+        lines.append(
+            f"- seed {seed}: only the first is right on {only_a} tracks, only the second on "
+            f"{only_b}, p = {p:.2g}"
+        )
+    if len(seeds) > 1:
+        lines += ["", "The tracks are the same for every seed: these are not independent tests."]
+    return {"command": command, "rows": list(labels), "text": "\n".join(lines)}
+
+
+def percent(values: Sequence[float | None]) -> str:
+    """Return mean and standard deviation of accuracies, in percent; empty if one is missing."""
+    known = [value for value in values if value is not None]  # classic.py scores no chunks
+    if len(known) < len(values):
+        return ""
+    mean = f"{100 * statistics.mean(known):.1f}"
+    return f"{mean} ± {100 * statistics.stdev(known):.1f}" if len(known) > 1 else mean
+
+
+def format_row(name: str, row: dict[str, Any]) -> str:
+    """Return a row as Markdown."""
+    tracks, scores = row["num_tracks"], row["scores"]
+    low, high = wilson_interval(round(tracks * statistics.mean(scores["test tracks"])), tracks)
+    cells = [
+        *(name, len(row["minutes"]), *(percent(scores[column]) for column in SCORES)),
+        f"{100 * low:.0f} to {100 * high:.0f}",
+        "" if row["parameters"] is None else f"{row['parameters']:,}",
+        format_minutes(statistics.mean(row["minutes"])),
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def format_minutes(minutes: float) -> str:
+    """Return minutes with two significant digits, but never as a power of ten."""
+    return f"{minutes:.2g}" if minutes < 99.5 else f"{minutes:.0f}"
+
+
+def format_results(results: dict[str, Any]) -> str:
+    """Return a table as Markdown."""
+    data, rows = results["name"], results["rows"]
+    columns = ["recipe", "seeds", *SCORES, "95 % interval", "parameters", "minutes"]
+    devices = ", ".join(sorted({row["device"] for row in rows.values()}))
+    lines = [
+        f"# {data}: {results['sizes']} tracks of {len(results['genres'])} classes",
+        "",
+        f"Accuracy in percent, mean ± standard deviation over seeds ({results['chance']:.1f} % for "
+        "always predicting the most frequent class of the test tracks). The Wilson interval is for "
+        "the mean number of correct test tracks: it shows how far another sample of as many tracks "
+        f"could move the row. Minutes of training per run ({devices}).",
+        "",
+        f"| {' | '.join(columns)} |",
+        "|" + "---|" * len(columns),
+        *(format_row(name, row) for name, row in rows.items()),
+    ]
+    for pair in results["pairs"].values():
+        lines += ["", pair["text"], "", f"    {pair['command']}"]
+    lines += ["", "Commands for the rows:", "", *(f"    {row['command']}" for row in rows.values())]
+    published = PUBLISHED / f"{data}.md"
+    if published.exists():
+        lines += ["", published.read_text(encoding="utf-8").rstrip()]
+    return "\n".join(lines) + "\n"
+
+
+def choose_table(data: dict[str, Any]) -> Path:
+    """Return the path of the table: the data set's name, with a hash if other data has that."""
+    path = RESULTS / f"{data['name']}.json"
+    if not path.exists() or read_table(path)["tracks"] == data["tracks"]:
+        return path
+    other = path.with_name(f"{data['name']}-{data['tracks'][:8]}.json")
+    print(f"*** {path} has other audio, tracks or genres: this table is {other}")
+    return other
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Return the values of a table. Raises `UserError` if it is damaged."""
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        results["tracks"], results["rows"], {pair["text"] for pair in results["pairs"].values()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} is damaged, or of another version ({error}): delete it; runs are kept"
+        ) from error
+    return results
+
+
+def add_result(path: Path, data: dict[str, Any], part: str, key: str, value: Any) -> None:
+    """Add a value to `part` ("rows" or "pairs") of a table; a new table starts with `data`."""
+    busy = f"{path}: another command is writing it; waiting until it ends"
+    with lock(Path("runs/compare", f"{path.stem}.lock"), busy, wait=True):
+        # read here, as another command can have changed the table
+        results = read_table(path) if path.exists() else data | {"rows": {}, "pairs": {}}
+        before = results[part].get(key)
+        results[part][key] = value
+        if part == "rows" and before and before["scores"] != value["scores"]:
+            pairs = results["pairs"].items()  # their tests are of the old scores
+            results["pairs"] = {k: pair for k, pair in pairs if key not in pair["rows"]}
+        values = json.dumps(results, indent=1, ensure_ascii=False)
+        write_text(path, f"{values}\n")
+        write_text(path.with_suffix(".md"), format_results(results))
