@@ -46,9 +46,9 @@ def compare_effects(runs: int) -> Iterator[tuple[str, ...]]:
     """Yield a row for each effect: times and largest errors of both."""
     y = synthesize()
     for name, (theirs, ours) in CASES.items():
+        row = compare_calls(name, partial(theirs, y), partial(ours, y), runs, threads=1)
         exact = theirs(y.astype(np.float64))  # librosa keeps the precision of its input
         errors = [f"{np.abs(function(y) - exact).max():.0e}" for function in (theirs, ours)]
-        row = compare_calls(name, partial(theirs, y), partial(ours, y), runs, threads=1)
         yield *row, " / ".join(errors)
 
 

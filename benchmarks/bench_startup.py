@@ -60,8 +60,9 @@ def main() -> str:
     row = (f"{args.tracks:,} tracks", f"{seconds:.2f} s", f"{megabytes:.0f} MB")
     columns = ("ours alone", f"median of {args.runs}", "memory beyond the imports")
     return (
-        "## Start-up\n\nFrom the end of the imports until the loaders of all splits are ready; "
-        f"features stay on disk (`--cache_gb 0`).\n\n{table([row], columns)}\n"
+        "## Start-up\n\n`python benchmarks/bench_startup.py`: from the end of the imports until "
+        "the loaders of all splits are\nready; features stay on disk (`--cache_gb 0`).\n\n"
+        f"{table([row], columns)}\n"
     )
 
 

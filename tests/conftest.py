@@ -1,4 +1,4 @@
-"""A tiny data set of synthesized tracks, and settings as small."""
+"""A tiny data set of synthesized tracks, and settings to match."""
 
 import dataclasses
 import os
@@ -17,7 +17,7 @@ from tracks.catalog import read_catalog
 from tracks.lists import load_lists
 from tracks.tags import format_tags
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # of scripts too: tests run beside each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also for scripts: tests run in parallel
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("support", "audio", "tracks", "training")
 RATE = 8000
@@ -39,7 +39,7 @@ def sine(hz, seconds=1.0, rate=RATE, level=0.5):
 
 
 def peak_hz(y, rate=RATE):
-    """The frequency of the highest peak of a waveform's spectrum, finer than a bin."""
+    """The frequency of the highest peak in a waveform's spectrum, interpolated between bins."""
     S = np.log(np.abs(np.fft.rfft(y * np.hanning(len(y)))) + 1e-9)
     k = int(S.argmax())
     a, b, c = S[k - 1 : k + 2]
@@ -47,7 +47,7 @@ def peak_hz(y, rate=RATE):
 
 
 def write_data_set(folder, seconds=2.1, sizes=SIZES, genres=GENRES):
-    """A data set whose genres differ in pitch; returns the names by split."""
+    """Write a data set whose genres differ in pitch; return the names by split."""
     rng = np.random.default_rng(0)
     names = {split: [] for split in sizes}
     for number, genre in enumerate(genres):
@@ -65,7 +65,7 @@ def write_data_set(folder, seconds=2.1, sizes=SIZES, genres=GENRES):
 
 
 def write_long(path, seconds, rate=2 * RATE):
-    """A file of stereo music-like noise that no two parts of are alike."""
+    """Write a stereo file of a tone and noise, in which no two parts are alike; return its path."""
     rng = np.random.default_rng(0)
     y = sine(100, seconds, rate) * np.linspace(0, 1, int(seconds * rate), dtype=np.float32)
     y = np.stack([y, y[::-1]], axis=1)
@@ -75,7 +75,7 @@ def write_long(path, seconds, rate=2 * RATE):
 
 @pytest.fixture
 def data_set(tmp_path, monkeypatch):
-    """The folder of a data set of 24 tracks of 2.1 s (263 frames), in the folder we stand in."""
+    """The folder of a data set of 24 tracks of 2.1 s (263 frames), in the working directory."""
     monkeypatch.chdir(tmp_path)
     write_data_set(tmp_path / "data")
     return tmp_path / "data"
@@ -83,7 +83,7 @@ def data_set(tmp_path, monkeypatch):
 
 @pytest.fixture
 def settings(data_set):
-    """Settings of which everything is small."""
+    """Settings with small values."""
     return HParams(
         dataset_path=str(data_set),
         feature_path="features",
@@ -102,7 +102,7 @@ def settings(data_set):
 
 
 def flags(hparams, *groups, **changed):
-    """Settings as a command line; those of groups, if any are named."""
+    """Settings as words of a command line: all, or only those in `groups`."""
     hparams, words = dataclasses.replace(hparams, **changed), []
     for f in in_group(*groups) if groups else dataclasses.fields(hparams):
         words += flag_words(f.name, getattr(hparams, f.name))
@@ -111,7 +111,7 @@ def flags(hparams, *groups, **changed):
 
 @pytest.fixture
 def extracted(settings):
-    """Settings whose features have been extracted."""
+    """Settings with extracted features."""
     assert extract_main(flags(settings)) == 0
     return settings
 
@@ -127,7 +127,7 @@ def listed(settings):
 
 @pytest.fixture
 def tagging(settings, data_set):
-    """Settings of tagging; the tags of a track are those of its pitch."""
+    """Settings for tagging; the tags of a track describe its pitch."""
     tags = {name: TONES[name.split("/")[0]] for name in listed(settings)}
     write_tags(data_set, format_tags(tags))
     return dataclasses.replace(settings, task="tagging")
@@ -135,19 +135,19 @@ def tagging(settings, data_set):
 
 @pytest.fixture
 def extracted_tags(tagging, extracted):
-    """Settings of tagging whose features have been extracted, with the tags filled in."""
+    """Settings for tagging with extracted features, with the tags filled in."""
     return read_catalog(tagging).hparams
 
 
 @pytest.fixture
 def weights(settings):
-    """A run of those settings, as if trained; returns the path of its `best.pt`."""
+    """The path of `best.pt` in a run folder for these settings, as if trained."""
     return save_run(settings, "runs/one")
 
 
 def save_run(settings, folder, **changed):
-    """A run folder with a checkpoint of random weights; `changed` parts of it replace others."""
-    import torch  # most tests can do without
+    """Write a run folder with random weights and `changed` parts; return its `best.pt`."""
+    import torch  # most tests do not need it
 
     from model import build_model
     from training.checkpoint import save_checkpoint
@@ -160,14 +160,14 @@ def save_run(settings, folder, **changed):
 
 
 def rename_to_bytes(path):
-    """Rename a file or folder to what is Latin-1, no UTF-8; returns its path. Linux takes that."""
+    """Rename a file or folder to a name in Latin-1, which is not UTF-8; return its path."""
     if sys.platform != "linux":
-        pytest.skip("names are text here")
+        pytest.skip("only Linux allows such names")
     return path.rename(path.with_name(os.fsdecode(b"caf\xe9" + os.fsencode(path.suffix))))
 
 
 def run(script, *arguments, cwd, **variables):
-    """Run a script as its user does; returns what it printed and its status."""
+    """Run a script as a user does; return its output and its status."""
     environment = {"PYTHONIOENCODING": "utf-8", **os.environ, **variables}
     command = [sys.executable, str(ROOT / script), *map(str, arguments)]
     return subprocess.run(
@@ -176,12 +176,12 @@ def run(script, *arguments, cwd, **variables):
 
 
 def source_files():
-    """Paths of the project's Python files, scripts and rooms."""
+    """Paths of the project's Python files: scripts and rooms."""
     return [*ROOT.glob("*.py"), *(path for room in ROOMS for path in (ROOT / room).glob("*.py"))]
 
 
 def esc10():
-    """The folder of real recordings, or a skip where it is absent."""
+    """The folder of real recordings; skips the test if it is absent."""
     folder = ROOT.parent / "shared" / "audio" / "esc10"
     if not folder.is_dir():
         pytest.skip("the real recordings, ESC-10, are not in ../shared/audio")
