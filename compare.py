@@ -13,7 +13,6 @@ table is `results/<data>-<digest>`.
 import dataclasses
 import hashlib
 import json
-import shlex
 import shutil
 import subprocess
 import sys
@@ -25,7 +24,15 @@ import model
 from hparams import CLASSICAL, HParams, in_group, positive
 from support.errors import UserError, run_script
 from support.files import hash_file, lock
-from support.flags import check_rules, flag_words, given_flags, make_parser, replace_given, setting
+from support.flags import (
+    check_rules,
+    command_line,
+    flag_words,
+    given_flags,
+    make_parser,
+    replace_given,
+    setting,
+)
 from support.parallel import run_jobs
 from tracks.catalog import LABELS, Catalog, digest, read_catalog
 from tracks.lists import genre_of
@@ -204,7 +211,7 @@ def make_command(
         "seed": hparams.seed,
     }
     words = as_words(settings | recipes[0].given)
-    return shlex.join(["python", "compare.py", *words, *more])
+    return command_line("python", "compare.py", *words, *more)
 
 
 def describe_data(catalog: Catalog) -> dict[str, Any]:

@@ -36,7 +36,15 @@ from audio.effects import EFFECTS, draw_parameters, within_range
 from audio.reading import average_channels, read_audio, remedy
 from hparams import HParams, is_unique, positive
 from support.errors import UserError, run_script
-from support.files import link_or_copy, lock, source_state, write_atomic, write_text
+from support.files import (
+    PARTIAL,
+    delete_partials,
+    link_or_copy,
+    lock,
+    source_state,
+    write_atomic,
+    write_text,
+)
 from support.flags import Rule, check_rules, read_flags, setting
 from support.parallel import run_jobs
 from tracks.catalog import Catalog, read_catalog
@@ -45,7 +53,7 @@ from tracks.tags import format_tags, split_tag
 
 RECORD = "augmentation.json"
 TAGS = "tags.csv"
-OWN_FILE = re.compile(r"augmentation\.\w+|\d+-\d+\.part")  # .part: left by a killed run
+OWN_FILE = re.compile(rf"augmentation\.\w+|{PARTIAL.pattern}")  # the second: left by a killed run
 CHANGED = {  # categories of tags that an effect makes wrong
     "pitch_shift": {"key"},
     "time_stretch": {"tempo"},
@@ -231,9 +239,7 @@ def clear(folder: Path, old: Plan, files: Plan) -> None:
                 f"{folder / name} cannot be replaced ({error.strerror}): move it away, or pass "
                 "another --augment_path"
             ) from error
-    for partial in folder.rglob("*.part"):
-        if OWN_FILE.fullmatch(partial.name):
-            partial.unlink(missing_ok=True)
+    delete_partials(folder)
 
 
 def make_missing(folder: Path, files: Plan, hparams: HParams) -> list[str]:

@@ -183,7 +183,7 @@ def draw_differences(
 ) -> None:
     """Draw each copy's log-mel (frames, bands) minus the original's, over the frames of both.
 
-    Each picture has its own colour bar: soft noise changes little, a moved note much.
+    Each picture has its own colour bar: soft noise changes little, a shifted pitch a lot.
     """
     original, *copies = features.values()
     panels = [axes[f"{title} minus"] for title in features if title != ORIGINAL]

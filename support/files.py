@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,8 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 
 from support.errors import UserError
+
+PARTIAL = re.compile(r"\d+-\d+\.part")  # the names that `partial_path` gives
 
 
 def write_text(path: Path, text: str) -> None:
@@ -46,6 +49,13 @@ def partial_path(path: Path) -> Path:
     """Return the temporary path of a file that this thread writes."""
     # not the file's name with a suffix: the name can already be as long as the system allows
     return path.with_name(f"{os.getpid()}-{threading.get_ident()}.part")
+
+
+def delete_partials(folder: Path) -> None:
+    """Delete the temporary files that killed processes left in a folder and below it."""
+    for path in folder.rglob("*.part"):
+        if PARTIAL.fullmatch(path.name):  # others belong to the user
+            path.unlink(missing_ok=True)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import platform
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ import soxr
 from audio.chunks import kept_length
 from hparams import HParams
 from support.errors import UserError
-from support.files import lock, source_state, write_atomic
+from support.files import delete_partials, lock, source_state, write_atomic
 
 MANIFEST = "features.jsonl"
 OLD_MANIFEST = "features.json"  # of versions before 1.1
@@ -144,9 +143,7 @@ class ManifestWriter(NamedTuple):
 
     def begin(self) -> None:
         """Clean up after a killed extraction, and start a manifest if there is none to continue."""
-        for partial in self.path.parent.rglob("*.part"):
-            if re.fullmatch(r"[\d-]+\.part", partial.name):
-                partial.unlink(missing_ok=True)
+        delete_partials(self.path.parent)
         if self.manifest:
             os.truncate(self.path, self.manifest.size)  # removes an unfinished last line
             return
