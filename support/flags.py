@@ -14,6 +14,15 @@ from typing import Any, NamedTuple, NoReturn
 
 from support.errors import UserError
 
+ALIASES = {  # what other programs and librosa call a setting
+    **{"lr": "learning_rate", "bs": "batch_size", "wd": "weight_decay", "opt": "optimizer"},
+    **{"epochs": "num_epochs", "max_epochs": "num_epochs", "scheduler": "lr_schedule"},
+    **{"sr": "sample_rate", "n_fft": "fft_size", "win_length": "win_size", "n_mels": "num_mels"},
+    **{"hop_length": "hop_size", "n_mfcc": "num_mfcc", "n_bins": "num_cqt_bins"},
+    **{"data": "dataset_path", "data_dir": "dataset_path", "output_dir": "run_path"},
+    **{"gpu": "device", "workers": "num_workers", "early_stopping": "patience", "amp": "precision"},
+}
+
 
 def setting(default: Any, group: str, text: str, **options: Any) -> Any:
     """Return a dataclass field with a group, a line of help and options for argparse."""
@@ -123,12 +132,29 @@ def make_parser(*settings: Any, groups: Iterable[str] | None = None) -> Parser:
     return parser
 
 
+def parse_flags(
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    refuse: Callable[[str, argparse.Namespace], str] = lambda flag, args: "",
+) -> argparse.Namespace:
+    """Parse flags, and files before, between and after them; exit on an unknown flag.
+
+    `refuse(flag, args)` can return a better message for one; "" leaves it to `unknown_flag`.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if "--" in words:  # argparse mistakes -a.wav for a flag even after --, but not ./-a.wav
+        after = words.index("--") + 1
+        words[after:] = [f"./{word}" if word.startswith("-") else word for word in words[after:]]
+    args, unknown = parser.parse_known_intermixed_args(words)
+    if unknown:
+        flag = unknown[0].partition("=")[0]
+        parser.error(refuse(flag, args) or unknown_flag(flag, parser))
+    return args
+
+
 def given_flags(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> dict[str, Any]:
     """Return the values of the flags in `argv`, by name; exit on an unknown flag."""
-    args, unknown = parser.parse_known_args(argv)
-    if unknown:
-        parser.error(unknown_flag(unknown[0], parser))
-    return vars(args)
+    return vars(parse_flags(parser, argv))
 
 
 def read_flags(
@@ -154,8 +180,11 @@ def replace_given(settings: Any, given: dict[str, Any], parser: argparse.Argumen
 def unknown_flag(flag: str, parser: argparse.ArgumentParser) -> str:
     """Return the message for an unknown flag, with the closest known one."""
     flag = flag.partition("=")[0]
+    if flag.strip("-") == "f" and "ipykernel" in sys.modules:
+        return f"unknown argument {flag}, of Jupyter: in a notebook pass a list, parse_argument([])"
     # argparse offers its flags only in the help text, as "  -h, --help" or "  --flag"
     names = re.findall(r"(?:^ +|, )(--[\w-]+)", parser.format_help(), re.MULTILINE)
-    close = difflib.get_close_matches(flag, names, n=1)
+    meant = f"--{ALIASES.get(flag.strip('-').replace('-', '_').lower())}"
+    close = [meant] if meant in names else difflib.get_close_matches(flag, names, n=1)
     hint = f"did you mean {close[0]}?" if close else "--help lists all flags"
     return f"unknown argument {flag}: {hint}"

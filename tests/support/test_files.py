@@ -5,18 +5,32 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
 
 from support.errors import UserError
-from support.files import free_name, lock, newest, write_atomic
+from support.files import (
+    explain_damage,
+    free_name,
+    is_unchanged,
+    lock,
+    newest,
+    own_path,
+    read_json,
+    source_state,
+    write_atomic,
+    write_json,
+)
 
 
 def test_a_lock_that_another_command_holds_is_an_error(tmp_path):
     path = tmp_path / "new" / "data.lock"
     with (
         lock(path, "unused"),
-        pytest.raises(UserError, match="wait for its end"),
+        pytest.raises(
+            UserError, match=rf"wait for its end \(held by .*, process {os.getpid()} on "
+        ),
         lock(path, "another command is writing: wait for its end"),
     ):
         raise AssertionError("two commands hold the lock")
@@ -79,3 +93,64 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         write_atomic(path, half)
     assert path.read_bytes() == b"old"
     assert [p.name for p in path.parent.iterdir()] == ["a.bin"]
+
+
+def test_json_comes_back_and_any_change_of_a_value_is_noticed(tmp_path):
+    path, values = tmp_path / "a.json", {"é": [1, 2.5, None], "b": {"c": "x\udcff"}}
+    write_json(path, values)
+    assert read_json(path) == values
+    rng, data = np.random.default_rng(0), path.read_bytes()
+    for _ in range(200):
+        changed = bytearray(data)
+        changed[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        path.write_bytes(changed)
+        try:
+            found = read_json(path)
+        except ValueError:
+            continue
+        # a flip in the key of the hash leaves the values and adds a key
+        assert {key: found.get(key) for key in values} == values
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000, '{"a": NaN} x', "\xff"])
+def test_damaged_json_is_explained(text, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(text.encode("latin-1"))
+    with (
+        pytest.raises(UserError, match=r"a.json is damaged \(.*\): make it again"),
+        explain_damage(path, "make it again"),
+    ):
+        read_json(path)
+
+
+def test_a_source_is_recognized_by_its_content_too(tmp_path):
+    path, other = tmp_path / "a.wav", tmp_path / "b.wav"
+    path.write_bytes(bytes(200_000))
+    state = source_state(path)
+    assert is_unchanged(path, state)
+    os.link(path, other)  # changes only the time of the inode
+    assert is_unchanged(path, state)
+    for place in (0, 199_999):
+        data = bytearray(200_000)
+        data[place] = 1
+        path.write_bytes(data)
+        os.utime(path, ns=(state["mtime_ns"],) * 2)
+        assert not is_unchanged(path, state)
+
+
+def test_a_pipe_is_not_a_source(tmp_path):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no named pipes")
+    os.mkfifo(tmp_path / "a.wav")
+    with pytest.raises(UserError, match="is not a file"):
+        source_state(tmp_path / "a.wav")
+
+
+def test_a_path_through_a_link_is_not_ours(tmp_path):
+    (tmp_path / "copies").mkdir()
+    (tmp_path / "source").mkdir()
+    (tmp_path / "copies/jazz").symlink_to(tmp_path / "source")
+    assert own_path(tmp_path / "copies", "pop/a.wav") == tmp_path / "copies/pop/a.wav"
+    for name in ("jazz/a.wav", "../a.wav"):
+        with pytest.raises(UserError, match="leads out of"):
+            own_path(tmp_path / "copies", name)

@@ -1,11 +1,14 @@
 """Flags of dataclasses and files of flags."""
 
+import dataclasses
+import sys
 from dataclasses import dataclass
 
 import pytest
 
+import classic
 from hparams import HParams
-from support.flags import setting
+from support.flags import ALIASES, make_parser, parse_flags, setting
 
 
 @dataclass
@@ -67,3 +70,63 @@ def test_argument_files_are_utf_8(tmp_path, capsys):
     with pytest.raises(SystemExit):
         HParams().parse_argument([f"@{path}"])
     assert "cannot be read as UTF-8 text" in capsys.readouterr().err
+
+
+def message_of(capsys, parse, *arguments):
+    """The message of a command line that is refused."""
+    with pytest.raises(SystemExit):
+        parse(*arguments)
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_names_of_other_programs_suggest_the_setting(alias, capsys):
+    assert ALIASES[alias] in {field.name for field in dataclasses.fields(HParams)}
+    for flag in (f"--{alias}", f"--{alias.upper().replace('_', '-')}=1"):
+        message = message_of(capsys, HParams().parse_argument, [flag])
+        assert message.endswith(f": did you mean --{ALIASES[alias]}?")
+
+
+def test_only_flags_that_the_script_knows_are_suggested(capsys):
+    message = message_of(capsys, classic.main, ["--lr", "0.1"])
+    assert "unknown argument --lr: " in message and "learning_rate" not in message
+
+
+def test_in_a_notebook_the_command_line_belongs_to_jupyter(monkeypatch, capsys):
+    words = ["ipykernel_launcher.py", "-f", "/run/kernel-1.json"]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setitem(sys.modules, "ipykernel", None)
+    message = message_of(capsys, HParams().parse_argument)
+    assert message.endswith("in a notebook pass a list, parse_argument([])")
+    monkeypatch.setattr(sys, "argv", [words[0], "--f=/run/kernel-1.json"])
+    assert message_of(capsys, HParams().parse_argument) == message.replace("-f,", "--f,")
+    monkeypatch.delitem(sys.modules, "ipykernel")
+    message = message_of(capsys, HParams().parse_argument)
+    assert "parse_argument" not in message and "unknown argument --f" in message
+
+
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        (["a.wav", "--seed", "3", "b.wav"], ["a.wav", "b.wav"]),
+        (["--seed", "3", "--", "-a.wav", "--seed"], ["./-a.wav", "./--seed"]),
+    ],
+)
+def test_files_are_taken_from_anywhere_in_a_command(words, files):
+    parser = make_parser(HParams(), groups=("seed",))
+    parser.add_argument("files", nargs="*")
+    args = parse_flags(parser, words)
+    assert (args.files, args.seed) == (files, 3)
+
+
+def test_a_script_can_explain_an_unknown_flag_better(capsys):
+    parser = make_parser(HParams(), groups=("seed",))
+    messages = {"--hop_size=3": "hop of seed 7", "--sed": "did you mean --seed?"}
+    for word, message in messages.items():
+        with pytest.raises(SystemExit):
+            parse_flags(
+                parser,
+                [word, "--seed", "7"],
+                lambda flag, args: f"hop of seed {args.seed}" if flag == "--hop_size" else "",
+            )
+        assert message in capsys.readouterr().err
