@@ -7,8 +7,9 @@ it is real, or if it is the track's only one.
 Arrays: waveform (samples,); feature (rows, bins), time first; chunks (n, chunk_length, bins).
 """
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from audio import reading
 from audio.features import count_frames, extract_feature, silent_row
+from audio.formats import COPY
 from hparams import HParams
 from support.errors import UserError
 
@@ -120,23 +122,46 @@ def split_chunks(
 def check_finite(path: str | Path, feature: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the feature of a file. Raises `UserError` if values overflowed."""
     if not np.isfinite(feature).all():
-        raise UserError(f"{path} holds values too large for a spectrum: {reading.remedy(path)}")
+        raise UserError(f"{path} holds values too large for a spectrum: {COPY}")
     return feature
 
 
-def track_chunks(path: str | Path, hparams: HParams) -> Iterator[tuple[NDArray[np.float32], int]]:
+def track_chunks(
+    path: str | Path,
+    hparams: HParams,
+    listen: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda y: y,
+) -> Iterator[tuple[NDArray[np.float32], int]]:
     """Yield a file's chunks that count, in batches (n, chunk_length, bins), and their real rows.
 
-    These are the chunks that extraction stores. Raises `UserError` if the file cannot be used.
+    These are the chunks that extraction stores. `listen` gets the waveform in parts (samples,), and
+    returns them. Raises `UserError` if the file cannot be used.
     """
-    parts: Iterable[NDArray[np.float32]]
-    if reading.audio_seconds(path) <= LONGEST_WHOLE:
-        parts = [extract_feature(reading.load_audio(path, hparams, kept_samples(hparams)), hparams)]
-    else:
-        parts = stream_feature(reading.stream_audio(path, hparams), hparams)
+    waveform = reading.first_rows(reading.stream_audio(path, hparams), kept_samples(hparams))
+    parts = track_feature(waveform, hparams, listen)
     finite = (check_finite(path, part) for part in parts)
     length = kept_length(0, hparams) if hparams.feature_length else None
     yield from cut_chunks(reading.first_rows(finite, length), hparams)
+
+
+def track_feature(
+    waveform: Iterable[NDArray[np.float32]],
+    hparams: HParams,
+    listen: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the feature of a waveform that comes in parts: in one part (rows, bins) if it is short.
+
+    That it is short shows only when it ends.
+    """
+    waveform, length = iter(waveform), 0
+    start: list[NDArray[np.float32]] = []
+    while length <= LONGEST_WHOLE * hparams.sample_rate:
+        part = next(waveform, None)
+        if part is None:
+            yield extract_feature(listen(np.concatenate(start)), hparams)
+            return
+        start.append(part)
+        length += len(part)
+    yield from stream_feature(map(listen, itertools.chain(start, waveform)), hparams)
 
 
 def stream_feature(
@@ -197,7 +222,8 @@ def network_feature(
         y = reading.load_audio(path, hparams, kept_samples(hparams))
     else:
         y = reading.read_start(path, seconds, hparams)
-    chunks, real = split_chunks(extract_feature(y, hparams), hparams)
+    feature = check_finite(path, extract_feature(y, hparams))
+    chunks, real = split_chunks(feature, hparams)
     # (chunks, chunk_length, bins) -> (rows, bins)
     return chunks.reshape(-1, hparams.num_bins), real, counted_chunks(real, hparams)
 

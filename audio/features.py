@@ -264,15 +264,23 @@ def cqt(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
     """
     import librosa  # here, because it takes seconds to load and only this feature needs it
 
-    D = librosa.cqt(
-        np.ascontiguousarray(y),
-        sr=hparams.sample_rate,
-        hop_length=hparams.hop_size,
-        n_bins=hparams.num_cqt_bins,
-        bins_per_octave=hparams.bins_per_octave,
-    )
+    octaves = -(-hparams.num_cqt_bins // hparams.bins_per_octave)
+    frames, missing = 1 + len(y) // hparams.hop_size, max(0, 2**octaves - len(y))
+    try:
+        D = librosa.cqt(
+            np.pad(y, (0, missing)),  # librosa refuses shorter waveforms
+            sr=hparams.sample_rate,
+            hop_length=hparams.hop_size,
+            n_bins=hparams.num_cqt_bins,
+            bins_per_octave=hparams.bins_per_octave,
+        )
+    except librosa.ParameterError as error:
+        if "finite" not in str(error):
+            raise
+        # large samples overflow on the way
+        return np.full((1, hparams.num_cqt_bins), np.nan, dtype=np.float32)
     # (bins, frames) -> (frames, bins)
-    return SCALES[hparams.scale](np.abs(D).T.astype(np.float32))
+    return SCALES[hparams.scale](np.abs(D[:, :frames]).T.astype(np.float32))
 
 
 def waveform(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Decode audio files; reject truncated ones.
+"""Audio files as waveforms, whole or in parts; which files are audio.
 
 A file that is missing, not audio, cut short, empty, damaged or that holds NaN raises `UserError`
 with a remedy.
@@ -6,38 +6,30 @@ with a remedy.
 Arrays: samples of a file (samples, channels); waveform (samples,) float32 mono in [-1, 1].
 """
 
-import contextlib
-import math
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from audio.decoding import Decoder
+from audio.decoding import audio_seconds as audio_seconds
+from audio.decoding import open_audio as open_audio
+from audio.ffmpeg import FfmpegDecoder, find_ffmpeg
+from audio.formats import COPY, READ_SUFFIXES, conversion_of_all
+from audio.formats import OTHER_SUFFIXES as OTHER_SUFFIXES
 from hparams import HParams
-from support.errors import UserError
+from support.errors import UserError, explain, visible
 
-UNREADABLE = (soundfile.SoundFileError, RuntimeError, TypeError)  # TypeError: headerless .raw
-UNKNOWN_FRAMES = 2**40  # a FLAC that was written to a pipe states more: its length is unknown
-UNKNOWN_SIZE = 2**31 - 1  # bytes; a WAV that was written to a pipe states this or more
 PART = 1 << 20  # samples per channel read at once
-
-SUFFIXES = {
-    *(f".{name.lower()}" for name in soundfile.available_formats()),
-    *(".aif", ".aifc", ".oga", ".opus"),
-}
-OTHER_SUFFIXES = {  # audio that libsndfile does not read
-    *(".3gp", ".aac", ".ac3", ".amr", ".ape", ".dff", ".dsf", ".dts", ".m4a", ".m4b", ".mka"),
-    *(".mp4", ".mpc", ".ra", ".tta", ".webm", ".wma", ".wv"),
-}
-CONVERT = "(ffmpeg -i song.m4a song.wav converts)"
-NO_AUDIO = f"has no audio that libsndfile reads {CONVERT}"
+LARGEST_DRAWN = 1e10  # of a sample; full scale is 1, and pictures of more would overflow
+LARGEST = 1 << 25  # values of a file that is read in one piece
+SILENCE = 1e-4  # -80 dBFS, the peak below which a waveform is silent: 3 steps of 16 bits
+SUFFIXES = READ_SUFFIXES | (OTHER_SUFFIXES if find_ffmpeg() else set())  # of audio
 
 
 def load_audio(
@@ -67,19 +59,34 @@ def load_audio(
 
     Examples
     --------
+    >>> import soundfile
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     soundfile.write(f"{folder}/stereo.wav", np.zeros((44100, 2)), 44100)
     ...     load_audio(f"{folder}/stereo.wav", HParams(sample_rate=22050)).shape
     (22050,)
     """
-    samples, rate = read_audio(path)
-    y = average_channels(samples)
+    return load_track(path, hparams, length).y
+
+
+class Loaded(NamedTuple):
+    """A file as a waveform, and what a user should know of it."""
+
+    y: NDArray[np.float32]  # (samples,), at `hparams.sample_rate`
+    rate: int  # of the file, in Hz
+    notes: list[str]  # such as "has no end mark: it may be cut short"
+
+
+def load_track(path: str | Path, hparams: HParams, length: int | None = None) -> Loaded:
+    """Return what `load_audio` does, with the file's sample rate and notes on it."""
+    with open_audio(path) as file:
+        y, rate = average_channels(read_samples(file)), file.samplerate
+        notes = list(file.notes)
     if rate != hparams.sample_rate:
         if length is not None:  # one second more: the last samples depend on what follows
             y = y[: int((length / hparams.sample_rate + 1) * rate)]
         y = soxr.resample(y, rate, hparams.sample_rate)
-    return y[:length]
+    return Loaded(y[:length], rate, notes)
 
 
 def stream_audio(path: str | Path, hparams: HParams) -> Iterator[NDArray[np.float32]]:
@@ -97,6 +104,7 @@ def stream_audio(path: str | Path, hparams: HParams) -> Iterator[NDArray[np.floa
 
     Examples
     --------
+    >>> import soundfile
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     soundfile.write(f"{folder}/long.wav", np.zeros(1_500_000), 22050)
@@ -107,7 +115,7 @@ def stream_audio(path: str | Path, hparams: HParams) -> Iterator[NDArray[np.floa
         resampler = None
         if file.samplerate != hparams.sample_rate:
             resampler = soxr.ResampleStream(file.samplerate, hparams.sample_rate, 1)
-        for samples in read_blocks(path, file, PART):
+        for samples in file.blocks(PART):
             y = average_channels(samples)
             yield resampler.resample_chunk(y) if resampler else y
         if resampler:  # it holds the last samples back
@@ -129,7 +137,7 @@ def first_rows(
 def read_start(path: str | Path, seconds: float, hparams: HParams) -> NDArray[np.float32]:
     """Load the first `seconds` of a file (0: all) as a waveform (samples,), and read no further.
 
-    Raises `UserError` also if the waveform is too short for a picture.
+    Raises `UserError` also if the waveform is too short or too loud for a picture.
     """
     length = int(seconds * hparams.sample_rate) if seconds else None
     y = np.concatenate(list(first_rows(stream_audio(path, hparams), length)))
@@ -138,13 +146,9 @@ def read_start(path: str | Path, seconds: float, hparams: HParams) -> NDArray[np
             f"{path} has {len(y)} samples, too few for a page, which needs four windows "
             f"({4 * hparams.win_size}): pass more seconds, or a smaller --win_size and --fft_size"
         )
+    if max(y.max(), -y.min()) > LARGEST_DRAWN:
+        raise UserError(f"{path} holds values too large for a picture: {COPY}")
     return y
-
-
-def audio_seconds(path: str | Path) -> float:
-    """Return the duration in a file's header; infinite if the header does not state it."""
-    with open_audio(path) as file:
-        return file.frames / file.samplerate if file.frames <= UNKNOWN_FRAMES else math.inf
 
 
 def average_channels(samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -152,104 +156,60 @@ def average_channels(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     channels = samples.shape[1]
     if channels == 1:
         return samples[:, 0]  # a view
-    return samples @ np.full(channels, 1 / channels, dtype=np.float32)
+    # channel by channel: a product with a matrix rounds by where in a block a sample is
+    y = samples[:, 0] + samples[:, 1]
+    for channel in range(2, channels):
+        y += samples[:, channel]
+    y *= np.float32(1 / channels)
+    return y
+
+
+def is_silent(y: NDArray[np.float32]) -> bool:
+    """Whether a waveform (samples,), mixed to mono, is silent: its peak is below -80 dBFS."""
+    return len(y) == 0 or bool(max(y.max(), -y.min()) < SILENCE)
+
+
+def warnings_of(path: str | Path) -> list[str]:
+    """Return what a user should know of a file that can be read, such as that it has no end mark.
+
+    Raises `UserError` if it cannot be read.
+    """
+    with open_audio(path) as file:
+        return [f"{path} {note}" for note in file.notes]
+
+
+def print_warnings(path: str | Path) -> None:
+    """Print what `warnings_of` says of a file to standard error."""
+    for warning in warnings_of(path):
+        print(f"warning: {visible(warning)}", file=sys.stderr)
 
 
 def read_audio(path: str | Path) -> tuple[NDArray[np.float32], int]:
     """Return a file's samples as stored, float32 (samples, channels), and its sample rate."""
     with open_audio(path) as file:
-        known = 0 < file.frames <= UNKNOWN_FRAMES
-        blocks = list(read_blocks(path, file, file.frames if known else PART))
-        # copying a single block would take longer than reading it
-        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), file.samplerate
+        return read_samples(file), file.samplerate
 
 
-@contextlib.contextmanager
-def open_audio(path: str | Path) -> Iterator[soundfile.SoundFile]:
-    """Open an audio file inside `with`; libsndfile's errors there become `UserError`."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} is missing: put it there, or leave it out")
-    try:
-        # bytes: soundfile encodes str as UTF-8, which not every name is; Windows needs str
-        with soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path)) as file:
-            yield file
-    except UNREADABLE as error:
-        reason = getattr(error, "error_string", str(error)) or "its data are damaged"
-        if "does not exist" in reason:  # libsndfile says this of an MP3 without frames
-            reason = "it is not audio"
-        raise UserError(f"{path} cannot be read ({reason}): {remedy(path)}") from error
+def read_samples(file: Decoder | FfmpegDecoder) -> NDArray[np.float32]:
+    """Return the samples of an open file (samples, channels)."""
+    # copying a single block would take longer than reading it
+    whole = file.expected <= LARGEST // file.channels
+    blocks = list(file.blocks(max(1, file.expected) if whole else PART))
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
-def check_whole(path: str | Path, file: soundfile.SoundFile, read: int) -> None:
-    """Raise `UserError` if a file, of which `read` samples could be read, is cut short or empty."""
-    if lost := missing_share(file, read):
-        raise UserError(f"{path} is cut short, {lost:.0%} of it is missing: {remedy(path)}")
-    if not read:
-        raise UserError(f"{path} holds no sample: {remedy(path)}")
-
-
-def read_blocks(
-    path: str | Path, file: soundfile.SoundFile, size: int
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the samples of an open file in blocks (size or fewer, channels). Raises `UserError`."""
-    check_whole(path, file, file.frames)  # what the header shows, before a long read
-    # NumPy converts 16-bit samples to float in a sixth of libsndfile's time
-    dtype = "int16" if file.subtype == "PCM_16" else "float32"
-    read = 0
-    while len(block := file.read(size, dtype=dtype, always_2d=True)):
-        samples = block * np.float32(2**-15) if dtype == "int16" else block
-        if not np.isfinite(samples).all():
-            raise UserError(f"{path} holds samples that are not numbers (NaN): {remedy(path)}")
-        yield samples
-        read += len(samples)
-    check_whole(path, file, read)
-
-
-def missing_share(file: soundfile.SoundFile, read: int) -> float:
-    """Return the missing share of a file of which `read` samples could be read."""
-    # libsndfile reads what is left of a truncated file; its log has the size that the header states
-    log = re.search(r"(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", file.extra_info)
-    if log:
-        stated, found = map(int, log.groups())
-        if found + 1 < stated < UNKNOWN_SIZE:
-            return 1 - found / stated
-    if file.frames > UNKNOWN_FRAMES:
-        return 0
-    return 1 - read / file.frames if read < 0.99 * file.frames else 0
-
-
-def is_ended(path: str | Path) -> bool:
-    """Whether an Ogg file has an end mark on its last page; true for other formats."""
-    path = Path(path)
-    if path.suffix.lower() not in (".ogg", ".oga", ".opus"):
-        return True
-    with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - (1 << 17)))  # a page has 64 KiB at most
-        data = file.read()
-    page = data.rfind(b"OggS")
-    # byte 5 of a page header has the flags; 4 marks the end of the stream
-    return page < 0 or bool(data[page + 5 : page + 6].ljust(1, b"\0")[0] & 4)
-
-
-def remedy(path: str | Path) -> str:
-    """Return advice for a file that cannot be read."""
-    path = Path(path)
-    if path.suffix.lower() in SUFFIXES:
-        return "copy it again from its source, or leave it out"
-    converted = path.with_suffix(".wav")
-    return f'convert it with `ffmpeg -i "{path}" "{converted}"` and name that'
-
-
-def files_below(folder: str | Path) -> list[Path]:
+def files_below(
+    folder: str | Path, on_error: Callable[[OSError], object] | None = None
+) -> list[Path]:
     """Return the paths of the files below a folder, sorted, without hidden ones.
 
     Links to folders are followed. A folder is listed once, under a path without links if possible.
+    `on_error` is called for a folder or a file that cannot be read.
     """
     found: list[Path] = []
     seen, waiting = set(), [Path(folder)]
     while waiting:  # links wait until all folders before them have been walked
-        for root, folders, files in os.walk(waiting.pop(0)):  # does not enter links
+        for root, folders, files in os.walk(waiting.pop(0), onerror=on_error):  # enters no links
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             place = os.path.realpath(root)
             if place in seen:
@@ -258,54 +218,45 @@ def files_below(folder: str | Path) -> list[Path]:
             seen.add(place)
             paths = [Path(root, name) for name in folders]
             waiting += [path for path in paths if path.is_symlink()]
-            found += [Path(root, name) for name in files if not name.startswith(".")]
-    return sorted(path for path in found if path.is_file())
+            for path in (Path(root, name) for name in files if not name.startswith(".")):
+                try:
+                    found += [path] if path.is_file() else []
+                except OSError as error:
+                    if on_error:
+                        on_error(error)
+    return sorted(found)
 
 
 def find_audio(names: Iterable[str | Path]) -> list[Path | UserError]:
     """Return named files, and all audio below named folders, each path once.
 
-    A folder without audio gives a `UserError` in the list. Audio in folders that libsndfile does
-    not read is reported on stderr.
+    Folders without audio, and those that cannot be read, give a `UserError` in the list. Audio in
+    folders that cannot be read here is reported on stderr.
     """
     found: dict[Path | UserError, None] = {}  # a set in order
     for path in map(Path, names):
         if not path.is_dir():
             found[path] = None
             continue
-        files = files_below(path)
-        audio: list[Path | UserError] = [f for f in files if f.suffix.lower() in SUFFIXES]
-        found |= dict.fromkeys(audio or [UserError(f"{path} {NO_AUDIO}")])
-        report_left_out([f for f in files if f.suffix.lower() in OTHER_SUFFIXES])
+        errors: list[OSError] = []
+        files = files_below(path, errors.append)
+        others = [f for f in files if f.suffix.lower() in OTHER_SUFFIXES - SUFFIXES]
+        audio = [f for f in files if f.suffix.lower() in SUFFIXES]
+        failed = [UserError(explain(error, error.filename)) for error in errors]
+        if not audio and not failed:
+            failed = [
+                UserError(
+                    f"{path} has no audio that libsndfile reads ({conversion_of_all('.m4a')})"
+                )
+            ]
+        found |= dict.fromkeys([*audio, *failed])
+        report_left_out(others)
     return list(found)
 
 
 def report_left_out(paths: list[Path]) -> None:
-    """Print how many audio files are left out, and the first three."""
+    """Print how many audio files are left out, the first three, and what converts them."""
     if paths:
         shown = ", ".join(map(str, paths[:3])) + (" ..." if len(paths) > 3 else "")
         count = f"left out: {len(paths)} audio files that libsndfile does not read"
-        print(f"{count}: {shown} {CONVERT}", file=sys.stderr)
-
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-def continue_past_errors(
-    function: Callable[[Item], Result], items: Iterable[Item | UserError], failed: list[str]
-) -> Iterator[Result]:
-    """Yield `function(item)` for each item, for example the paths of `find_audio`.
-
-    Errors are printed and their messages added to `failed`.
-    """
-    for item in items:
-        try:
-            if isinstance(item, UserError):
-                raise item
-            result = function(item)
-        except (UserError, OSError) as error:
-            print(f"broken: {error}", file=sys.stderr)
-            failed.append(str(error))
-        else:
-            yield result
+        print(f"{count}: {shown} ({conversion_of_all(paths[0].suffix)})", file=sys.stderr)
