@@ -22,6 +22,7 @@ from support.parallel import run_jobs
 from tracks import catalog as data_set
 from tracks.catalog import Catalog, Track, read_catalog
 from tracks.catalog import get_label as get_label
+from tracks.feature_files import load_feature, map_feature
 from tracks.lists import SPLITS
 from training.batch_augment import Augmenter
 
@@ -65,7 +66,7 @@ class GTZANDataset(Dataset):
 class StoredChunks:
     """Normalized chunks (chunks, frames, bins) that are read from their files for each batch.
 
-    Raises `UserError` when a damaged file is read.
+    A file is checked when it is first read; a damaged one raises `UserError`.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class StoredChunks:
         self.mean, self.std = normalization
         self.hparams = hparams
         self.track_of = data_set.chunk_tracks(tracks)
+        self.checked = np.zeros(len(tracks), dtype=bool)
         self.first = np.cumsum([0, *(track.chunks for track in tracks)])
         self.shape = (len(self.track_of), hparams.chunk_length, hparams.num_bins)
 
@@ -89,17 +91,22 @@ class StoredChunks:
         chunks = np.empty((len(starts), *self.shape[1:]), dtype=np.float32)
         batch_tracks = self.track_of[starts // rows]
         for number in np.unique(batch_tracks):
-            stored = data_set.open_chunks(self.tracks[number], self.hparams, mmap_mode="r")
-            stored = stored.reshape(-1, self.shape[2])  # (rows of the track, bins)
+            stored = self.open_track(number).reshape(-1, self.shape[2])  # (rows of the track, bins)
             for place in np.flatnonzero(batch_tracks == number):
                 start = starts[place] - self.first[number] * rows
                 chunks[place] = stored[start : start + rows]
-            if not np.isfinite(chunks[batch_tracks == number]).all():
-                reason = "it holds values that are not numbers"
-                raise data_set.damaged(self.tracks[number], reason, self.hparams)
         chunks -= self.mean
         chunks /= self.std
         return torch.from_numpy(chunks)
+
+    def open_track(self, number: int) -> NDArray[np.float32]:
+        """Return the stored chunks of a track; the first time all of them are read."""
+        track = self.tracks[number]
+        if self.checked[number]:
+            return map_feature(track.entry, self.hparams, track.name)
+        chunks = load_feature(track.entry, self.hparams, track.name)
+        self.checked[number] = True
+        return chunks
 
 
 def cut_rows(x: Any, first: Tensor) -> Tensor:

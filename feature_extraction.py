@@ -8,13 +8,17 @@ Reads the tracks in `train_list.txt`, `valid_list.txt` and `test_list.txt`. Writ
 manifest `features.jsonl` (tracks/manifest.py). Features that are up to date are kept.
 """
 
+import support.start  # noqa: F401 - Ctrl-C ends it quietly while modules load
+
 import contextlib
 import hashlib
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,59 +26,100 @@ from numpy.typing import NDArray
 from audio import chunks
 from audio.chunks import resize_array as resize_array
 from audio.features import extract_feature, log_mel, warn_of_empty_mels
-from audio.reading import audio_seconds, is_ended, load_audio, remedy
+from audio.reading import (
+    SUFFIXES,
+    audio_seconds,
+    is_silent,
+    load_audio,
+    load_track,
+    read_audio,
+)
 from hparams import HParams
-from support.errors import UserError, run_script
-from support.files import source_state, write_atomic
+from support.errors import UserError, explain, run_script, visible
+from support.files import source_state
 from support.parallel import run_jobs
 from tracks.catalog import read_catalog
-from tracks.lists import Lists
+from tracks.feature_files import Entry, write_feature
+from tracks.lists import Lists, source_path
 from tracks.lists import load_list as load_list
-from tracks.manifest import Entry, ManifestWriter, feature_file, open_manifest
+from tracks.manifest import ManifestWriter, open_manifest
+
+LOUDEST = 100.0  # a peak that no sound has; full scale is 1
+
+
+class Extracted(NamedTuple):
+    """The manifest entry of a track, and the sample rate of its file (0 if it is broken)."""
+
+    entry: Entry
+    rate: int
 
 
 def melspectrogram(file_name: str, hparams: HParams) -> NDArray[np.float32]:
     """Return the log-mel (frames, num_mels) of a track of the data set, as taught."""
-    return log_mel(load_audio(Path(hparams.dataset_path, file_name), hparams), hparams)
+    return log_mel(load_audio(source_path(hparams, file_name), hparams), hparams)
 
 
-def unusual(path: Path, y: NDArray, hparams: HParams) -> str:
+def no_sound(path: Path, y: NDArray[np.float32], hparams: HParams) -> str:
+    """Return why the waveform (samples,) of a file has no sound, or an empty string."""
+    if is_silent(y):
+        samples, rate = read_audio(path)
+        kept = samples[: len(y) * rate // hparams.sample_rate]  # (samples, channels)
+        cancel = len(kept.T) > 1 and not all(map(is_silent, kept.T))
+        return "is silent" + (" in mono: its channels cancel each other out" if cancel else "")
+    middle = y[len(y) // 20 : len(y) - len(y) // 20]  # resampling rounds off both ends
+    ends = np.array([middle.min(), middle.max()])
+    return f"is constant ({ends[0]:.2g}), without sound" if is_silent(ends - ends.mean()) else ""
+
+
+def unusual(path: Path, y: NDArray[np.float32], silence: str, hparams: HParams) -> str:
     """Return a warning about a track, or an empty string; the track is kept."""
-    if len(y) < hparams.fft_size and hparams.feature != "waveform":
+    if len(y) < hparams.fft_size and (hparams.feature != "waveform" or not len(y)):
         return f"{path} is shorter than one frame: it is padded with zeros"
-    if np.ptp(y) == 0:
-        return f"{path} is silent in the part that is kept"
-    return "" if is_ended(path) else f"{path} has no end mark: it may be cut short"
+    if silence:
+        return f"{path} {silence}, in the part that is kept"
+    if (peak := max(y.max(), -y.min())) > LOUDEST:
+        return f"{path} has samples of {peak:.2g}, but full scale is 1: scale it down"
+    return ""
 
 
-def extract_track(job: tuple[str, HParams]) -> Entry:
+def extract_track(job: tuple[str, HParams]) -> Extracted:
     """Write the features of a track, given as (name, hparams), and return its manifest entry."""
     name, hparams = job
-    source = Path(hparams.dataset_path, name)
+    source = source_path(hparams, name)
     try:
         state = source_state(source)  # before reading, so that a later change is noticed
-        y = load_audio(source, hparams, chunks.kept_samples(hparams))
-        feature = chunks.check_finite(source, extract_feature(y, hparams))
-    except FileNotFoundError:
-        return {"broken": f"{source} is missing: put it there or remove its line from the list"}
-    except OSError as error:
-        return {"broken": f"{source} cannot be read ({error.strerror}): {remedy(source)}"}
-    except MemoryError:
-        return {"broken": f"{source} does not fit into memory: lower --num_workers, or cut it"}
-    except UserError as error:
-        return {"broken": str(error)}
-    stored, rows = chunks.split_chunks(feature, hparams)
-    write_atomic(feature_file(hparams, name), lambda file: np.save(file, stored))
+        y, rate, notes = load_track(source, hparams, chunks.kept_samples(hparams))
+        padded = y if len(y) else np.zeros(1, dtype=np.float32)  # resampling can leave nothing
+        feature = chunks.check_finite(source, extract_feature(padded, hparams))
+        stored, rows = chunks.split_chunks(feature, hparams)
+        silence = no_sound(source, y, hparams)
+        warnings = [unusual(source, y, silence, hparams), *(f"{source} {note}" for note in notes)]
+    except Exception as error:
+        return Extracted({"broken": why_broken(error, source)}, 0)
     real = feature[:rows]
-    return {
-        "warning": unusual(source, y, hparams),
+    entry = {
+        "warning": "; ".join(filter(None, warnings)),
+        "silent": bool(silence),
         **state,
         "frames": rows,
         "hash": hashlib.sha256(np.ascontiguousarray(real).data).hexdigest()[:32],
         "sum": float(real.sum(dtype=np.float64)),
         "sum_of_squares": float(np.square(real, dtype=np.float64).sum()),
         "count": real.size,
+        "crc32": write_feature(hparams, name, stored),
     }
+    return Extracted(entry, rate)
+
+
+def why_broken(error: Exception, source: Path) -> str:
+    """Return why a track cannot be extracted, with a remedy."""
+    if not isinstance(error, FileNotFoundError):
+        return explain(error, source)
+    reason = f"{visible(source)} is missing: put it there or remove its line from the list"
+    others = map(source.with_suffix, sorted(SUFFIXES - {source.suffix}))
+    if found := next((path for path in others if path.is_file()), None):
+        reason += f", or list {visible(found.name)}, which is there"
+    return reason
 
 
 def check_space(names: list[str], hparams: HParams) -> None:
@@ -84,7 +129,7 @@ def check_space(names: list[str], hparams: HParams) -> None:
         seconds = 0.0  # its length does not matter, or it is reported as broken later
         if not hparams.feature_length:
             with contextlib.suppress(UserError, OSError):
-                seconds = audio_seconds(Path(hparams.dataset_path, name))
+                seconds = audio_seconds(source_path(hparams, name))
         rows += chunks.kept_length(chunks.estimate_rows(seconds, hparams), hparams)
     megabytes = rows * hparams.num_bins * 4 / 1e6
     folder = hparams.feature_folder()
@@ -116,21 +161,41 @@ def print_lengths(hparams: HParams) -> None:
 
 def extract(names: list[str], manifest: ManifestWriter, hparams: HParams) -> dict[str, str]:
     """Extract tracks and add them to the manifest; return the reasons of broken tracks."""
-    began, broken = time.monotonic(), {}
+    began, broken, rows, rates = time.monotonic(), {}, list[int](), Counter[int]()
     manifest.begin()
     jobs = [(name, hparams) for name in names]
-    for name, entry in zip(names, run_jobs(extract_track, jobs, hparams.num_workers, "Extract")):
+    made = run_jobs(extract_track, jobs, hparams.num_workers, "Extract")
+    for name, (entry, rate) in zip(names, made):
         if "broken" in entry:
             broken[name] = entry["broken"]
             entry |= {"skipped": hparams.skip_broken}
-        elif entry["warning"]:
-            print(f"warning: {entry['warning']}", file=sys.stderr)
+        else:
+            rows.append(entry["frames"])
+            rates[rate] += 1
+            if entry["warning"]:
+                print(f"warning: {entry['warning']}", file=sys.stderr)
         manifest.add(name, entry)
+    print_changes(rows, rates, hparams)
     print(
         f"{len(names) - len(broken)} tracks extracted in {time.monotonic() - began:.1f} s, "
         f"{len(broken)} broken"
     )
     return broken
+
+
+def print_changes(rows: Sequence[int], rates: Counter[int], hparams: HParams) -> None:
+    """Print how many tracks were resampled and padded, from their sample rates and real rows."""
+    changed = [rate for rate in sorted(rates) if rate != hparams.sample_rate]
+    if changed:
+        shown = ", ".join(f"{rate} Hz ({rates[rate]} tracks)" for rate in changed)
+        print(f"Resampled to {hparams.sample_rate} Hz: {shown}")
+    kept = chunks.kept_length(0, hparams)
+    if short := [chunks.seconds_of(count, hparams) for count in rows if count < kept]:
+        lengths = dict.fromkeys(f"{seconds:.1f}" for seconds in (min(short), max(short)))
+        print(
+            f"{len(short)} tracks of {' to '.join(lengths)} s are padded to "
+            f"{chunks.seconds_of(kept, hparams):.1f} s: pass --feature_length 0 for whole tracks"
+        )
 
 
 def report_broken(broken: dict[str, str], lists: Lists, hparams: HParams) -> int:
@@ -151,7 +216,12 @@ def report_broken(broken: dict[str, str], lists: Lists, hparams: HParams) -> int
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Extract the features of all listed tracks; return status 1 if a track is broken."""
-    hparams = HParams().parse_argument(argv)
+    return extract_data_set(HParams().parse_argument(argv))
+
+
+def extract_data_set(hparams: HParams) -> int:
+    """Extract the features of all listed tracks; return 1 if a track is broken, otherwise 0."""
+    hparams.validate()
     print("Extracting Feature")
     catalog = read_catalog(hparams, labels=False)
     hparams = catalog.hparams
@@ -160,16 +230,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         warn_of_empty_mels(hparams)
     names = [name for listed in catalog.lists.values() for name in listed]
     with open_manifest(hparams) as manifest:
-        present = manifest.present(names)
-        missing = [name for name in names if name not in present]
+        present, unreadable = manifest.survey(names)
+        missing = [name for name in names if name not in present and name not in unreadable]
         if not missing:
             print(f"nothing to extract: all features are at {hparams.feature_folder()}")
         else:
             check_space(missing, hparams)
-            if present:
-                print(f"{len(present)} of {len(names)} tracks are already extracted")
+            if done := len(names) - len(missing):
+                print(f"{done} of {len(names)} tracks are already extracted")
         broken = extract(missing, manifest, hparams)
-    return report_broken(broken, catalog.lists, hparams)
+    for name, error in unreadable.items():
+        reason = why_broken(error, source_path(hparams, name))
+        print(f"broken: {reason}; its features are kept", file=sys.stderr)
+    status = report_broken(broken, catalog.lists, hparams)
+    return 1 if unreadable and not hparams.skip_broken else status
 
 
 if __name__ == "__main__":

@@ -14,8 +14,10 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -29,7 +31,7 @@ TASK_NAMES = ("genre", "tagging")
 CLASSICAL = ("data", "task", "feature", "model", "seed", "run")  # groups that classic.py reads
 LOWEST_CQT_HZ = 32.7  # C1
 SAMPLE_CNN = (11 * 3**10, 3**10)  # samples kept of a track and of a chunk: 11 chunks of 2.68 s
-# settings of version 1.0 that are flags of one script now: its checkpoints have them
+# settings of version 1.0 that are flags of one script now
 LEFT = {"augment_path", "augment_effects", "augment_copies", "recipes", "num_seeds", "pair"}
 
 
@@ -134,6 +136,11 @@ class HParams:
     frequency_mask: int = setting(0, "augmentation", "widest band of bins masked in a chunk")
     mixup: float = setting(0.0, "augmentation", "alpha of mixup: mixes pairs of chunks and labels")
 
+    def __post_init__(self) -> None:
+        # an accented letter can be one character or two: names compare in one form everywhere
+        self.genres = [unicodedata.normalize("NFC", name) for name in self.genres]
+        self.tags = [unicodedata.normalize("NFC", name) for name in self.tags]
+
     def parse_argument(
         self, argv: Sequence[str] | None = None, groups: Sequence[str] | None = None
     ) -> Self:
@@ -162,10 +169,9 @@ class HParams:
         values = {name: value for name, value in values.items() if name not in LEFT}
         if unknown := values.keys() - {f.name for f in dataclasses.fields(cls)}:
             raise UserError(f"this version has no setting {', '.join(sorted(unknown))}")
-        for f in dataclasses.fields(cls):
-            kinds: dict[Any, Any] = {list[str]: list, float: float | int}
-            if f.name in values and not isinstance(values[f.name], kinds.get(f.type, f.type)):
-                shown = getattr(f.type, "__name__", f.type)
+        for f in (f for f in dataclasses.fields(cls) if f.name in values):
+            if not has_type(values[f.name], f.type):
+                shown = f.type.__name__ if isinstance(f.type, type) else f.type
                 raise UserError(f"{f.name} {values[f.name]!r}: must be {shown}")
         return cls(**values)
 
@@ -204,11 +210,17 @@ class HParams:
         """Return `feature_path`, or the default folder for the data set and feature settings."""
         if self.feature_path:
             return Path(self.feature_path)
-        return Path("dataset/feature", f"{self.data_name()}-{self.feature}-{self.fingerprint()}")
+        place = hashlib.sha256(os.fsencode(self.data_place())).hexdigest()[:8]
+        name = f"{self.data_name()}-{place}-{self.feature}-{self.fingerprint()}"
+        return Path("dataset/feature", name)
+
+    def data_place(self) -> str:
+        """Return where the data set is: its path, absolute and without links."""
+        return str(Path(self.dataset_path).resolve())
 
     def data_name(self) -> str:
         """Return the name of the data set's folder."""
-        return Path(self.dataset_path).resolve().name
+        return Path(self.data_place()).name
 
     def command(self, script: str, *groups: str) -> str:
         """Return the command that runs a script with the settings of groups, unless default."""
@@ -219,12 +231,28 @@ class HParams:
         return command_line(*words)
 
 
+def has_type(value: object, kind: Any) -> bool:
+    """Whether a value has the type of a setting; an int is a float, but a bool is not an int."""
+    if kind == list[str]:
+        return isinstance(value, list) and all(isinstance(name, str) for name in value)
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, float | int if kind is float else kind)
+
+
 def in_group(*groups: str) -> list[dataclasses.Field[Any]]:
     """Return the fields that belong to groups."""
     return [f for f in dataclasses.fields(HParams) if f.metadata["group"] in groups]
 
 
 hparams = HParams()
+# far above any use: a checkpoint or a flag that asks for more is refused before memory is used
+MOST_VALUES = 2**26  # in a chunk, or in the mel filters: arrays of 268 MB
+MOST = {
+    **{"sample_rate": 1_000_000, "fft_size": 2**20, "win_size": 2**20, "hop_size": 2**20},
+    **{"num_mels": 8192, "num_mfcc": 8192, "num_cqt_bins": 4096, "bins_per_octave": 360},
+    **{"batch_size": 2**20, "num_epochs": 10**6, "num_workers": 1024},
+}
 POSITIVE = (
     *("sample_rate", "fft_size", "win_size", "hop_size", "num_mels", "chunk_length"),
     *("num_mfcc", "num_cqt_bins", "bins_per_octave", "batch_size", "num_epochs"),
@@ -246,6 +274,23 @@ def not_negative(name: str) -> Rule:
     return Rule(name, lambda s: 0 <= getattr(s, name) < math.inf, "must be 0 or more")
 
 
+def at_most(name: str, most: int) -> Rule:
+    """Return the rule that a setting is not above a bound."""
+    return Rule(name, lambda s: getattr(s, name) <= most, f"must be at most {most}")
+
+
+def below(name: str, most: str, words: str) -> Rule:
+    """Return the rule that a setting is below another one."""
+    message = f"must be below {words} ({{s.{most}}})"
+    return Rule(name, lambda s: getattr(s, name) < getattr(s, most), message)
+
+
+def fits(name: str, unit: str, size: Callable[[HParams], int], most: int) -> Rule:
+    """Return the rule that an array of a setting's length, with rows of a size, fits memory."""
+    message = f"times {unit} must be at most {most}: pass a smaller value"
+    return Rule(name, lambda s: getattr(s, name) * size(s) <= most, message)
+
+
 def needs_magnitudes(name: str) -> Rule:
     """Return the rule that a setting is 0 unless the feature has magnitudes."""
     message = "changes magnitudes, which {s.feature} does not show: leave it at 0"
@@ -258,6 +303,14 @@ def one_of(name: str, *values: str) -> Rule:
     return Rule(name, lambda s: getattr(s, name) in values, message)
 
 
+def has_sample_lengths(s: HParams) -> bool:
+    """Whether the lengths of a waveform's settings were chosen for samples, not for frames."""
+    if s.feature_length == hparams.feature_length:
+        return False
+    whole = s.feature_length == 0 or s.feature_length >= s.sample_rate
+    return s.chunk_length != hparams.chunk_length or not whole
+
+
 def is_unique(names: list[str]) -> bool:
     """Whether no name occurs twice."""
     return len(set(names)) == len(names)
@@ -266,6 +319,7 @@ def is_unique(names: list[str]) -> bool:
 RULES = [
     *map(positive, POSITIVE),
     *map(not_negative, NOT_NEGATIVE),
+    *(at_most(name, most) for name, most in MOST.items()),
     one_of("feature", *KINDS),
     one_of("scale", *SCALES),
     one_of("optimizer", "sgd", "adamw"),
@@ -282,11 +336,6 @@ RULES = [
         lambda s: s.feature != "cqt" or s.highest_cqt_hz < s.sample_rate / 2,
         "reach {s.highest_cqt_hz:.0f} Hz, above half the sample_rate: pass fewer",
     ),
-    Rule(
-        "sample_rate",
-        lambda s: s.sample_rate <= 1_000_000,
-        "must be at most 1000000; 22050 is the tutorial's",
-    ),
     Rule("win_size", lambda s: s.win_size >= 2, "must be 2 or more; the tutorial's is 1024"),
     Rule(
         "win_size",
@@ -295,7 +344,7 @@ RULES = [
     ),
     Rule(
         "feature",
-        lambda s: s.feature != "waveform" or s.feature_length != hparams.feature_length,
+        lambda s: s.feature != "waveform" or has_sample_lengths(s),
         "feature_length and chunk_length count samples, not frames: pass "
         f"--feature_length {SAMPLE_CNN[0]} --chunk_length {SAMPLE_CNN[1]}, "
         "as recipes/samplecnn.args does",
@@ -305,6 +354,9 @@ RULES = [
         lambda s: s.feature_length == 0 or s.feature_length >= s.chunk_length,
         "is shorter than one chunk ({s.chunk_length}); pass a smaller --chunk_length too",
     ),
+    fits("num_mels", "half of fft_size", lambda s: s.fft_size // 2, MOST_VALUES),
+    fits("chunk_length", "the number of bins", lambda s: s.num_bins, MOST_VALUES),
+    fits("feature_length", "the number of bins", lambda s: s.num_bins, 32 * MOST_VALUES),
     Rule(
         "learning_rate",
         lambda s: 0 < s.learning_rate < 1e38,
@@ -314,16 +366,8 @@ RULES = [
     *map(needs_magnitudes, ("gain_db", "noise_snr_db")),
     Rule("gain_db", lambda s: s.gain_db <= 60, "must be at most 60; 6 doubles a magnitude"),
     Rule("mixup", lambda s: s.mixup <= 100, "must be at most 100; 0.2 is common"),
-    Rule(
-        "time_mask",
-        lambda s: s.time_mask < s.chunk_length,
-        "must be below chunk_length ({s.chunk_length})",
-    ),
-    Rule(
-        "frequency_mask",
-        lambda s: s.frequency_mask < s.num_bins,
-        "must be below the number of bins ({s.num_bins})",
-    ),
+    below("time_mask", "chunk_length", "chunk_length"),
+    below("frequency_mask", "num_bins", "the number of bins"),
     Rule(
         "momentum",
         lambda s: s.optimizer == "sgd" or not s.momentum,

@@ -9,6 +9,7 @@ times the data: splits that do not fit into `cache_gb` stay on disk.
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,8 @@ from side_by_side import Cost, call_in_process, compare, make_parser, run, table
 
 from dataset.make_lists import write_lists
 from hparams import HParams
-from tracks.manifest import feature_file, open_manifest
+from tracks.feature_files import write_feature
+from tracks.manifest import open_manifest
 
 SIZES = {"train": 353, "valid": 150, "test": 227}  # the tutorial's
 GENRES = ["blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop"]
@@ -92,8 +94,9 @@ def synthesize(folder: Path, times: int, taught: bool) -> None:
             lists[split].append(name)
             # equal tracks would be leaks
             chunks = np.roll(noise, number + 1, axis=2) + np.float32(1e-3 * number)
-            save(feature_file(hparams, name), chunks)
-            entry = {"warning": "", "size": 0, "mtime_ns": 0, "frames": 1024, "hash": str(number)}
+            entry: dict[str, Any] = {"crc32": write_feature(hparams, name, chunks)}
+            entry |= {"warning": "", "silent": False, "ends": "", "hash": str(number)}
+            entry |= {"size": 0, "mtime_ns": 0, "ctime_ns": 0, "frames": 1024}
             entry |= {"sum": float(chunks.sum(dtype=np.float64)), "count": chunks.size}
             entry["sum_of_squares"] = float(np.square(chunks, dtype=np.float64).sum())
             manifest.add(name, entry)

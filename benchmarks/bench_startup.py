@@ -38,8 +38,10 @@ def synthesize(folder: Path, tracks: int) -> list[str]:
     names = [f"genre{i % 8}/artist {i % 997} - title {i}.mp3" for i in range(tracks)]
     train, rest = names[: tracks // 2], names[tracks // 2 :]
     write_lists(folder, {"train": train, "valid": rest[::2], "test": rest[1::2]}, force=True)
-    entry = {"warning": "", "size": 4_800_000, "mtime_ns": 1_700_000_000_123_456_789}
+    entry = {"warning": "", "silent": False, "size": 4_800_000, "ends": f"{7:032x}"}
+    entry |= dict.fromkeys(("mtime_ns", "ctime_ns"), 1_700_000_000_123_456_789)
     entry |= {"frames": 1024, "sum": 123456.789, "sum_of_squares": 234567.891, "count": 131072}
+    entry |= {"crc32": 2**32 - 1}
     with open_manifest(HParams().parse_argument(flags)) as manifest:
         manifest.begin()
         for i, name in enumerate(names):

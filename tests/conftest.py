@@ -1,5 +1,6 @@
 """A tiny data set of synthesized tracks, and settings to match."""
 
+import ctypes
 import dataclasses
 import os
 import subprocess
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from audio.formats import OTHER_SUFFIXES
+from audio.reading import SUFFIXES
 from feature_extraction import main as extract_main
 from hparams import HParams, in_group
 from support.flags import flag_words
@@ -25,6 +28,16 @@ SIZES = {"train": 4, "valid": 2, "test": 2}
 GENRES = ("classical", "jazz", "metal")
 TONES = dict(zip(GENRES, (["pitch:low"], ["pitch:middle", "dull"], ["pitch:high", "dull"])))
 TAGS = ["dull", "pitch:high", "pitch:low", "pitch:middle"]
+
+
+@pytest.fixture(autouse=True)
+def without_ffmpeg(monkeypatch):
+    """Let results not depend on whether ffmpeg is installed; test_ffmpeg.py overrides this."""
+    monkeypatch.setattr("audio.decoding.find_ffmpeg", str)
+    found = SUFFIXES & OTHER_SUFFIXES
+    SUFFIXES.difference_update(found)
+    yield
+    SUFFIXES.update(found)
 
 
 @pytest.fixture
@@ -157,6 +170,45 @@ def save_run(settings, folder, **changed):
     parts = parts | {"model": build_model(settings).state_dict()} | changed
     save_checkpoint(Path(folder, "best.pt"), **parts)
     return Path(folder, "best.pt")
+
+
+@pytest.fixture
+def deny():
+    """A function that takes all permissions from a path until the test ends, for root too."""
+    paths, capabilities = [], None
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        capabilities = drop_capabilities()
+
+    def take(path):
+        paths.append((path, path.stat().st_mode))
+        path.chmod(0)
+        if os.access(path, os.R_OK, effective_ids=os.name != "nt"):
+            pytest.skip("permissions do not hold here")
+        return path
+
+    yield take
+    if capabilities:
+        capabilities()
+    for path, mode in paths:
+        path.chmod(mode)
+
+
+def drop_capabilities():
+    """Take from this thread what lets root read all files; return a function that undoes it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # the version of the interface, this thread
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, low bits; then the high
+    if sys.platform != "linux" or libc.capget(header, sets):
+        pytest.skip("only Linux can take permissions from root")
+    effective = sets[0]
+    sets[0] &= ~0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    libc.capset(header, sets)
+
+    def restore():
+        sets[0] = effective
+        libc.capset(header, sets)
+
+    return restore
 
 
 def rename_to_bytes(path):

@@ -116,8 +116,21 @@ def test_a_damaged_file_of_a_split_on_disk_is_named(extracted):
     path = extracted.feature_folder() / "jazz/jazz.00001.wav.npy"
     np.save(path, np.load(path)[:1])
     train, _, _ = get_dataloader(dataclasses.replace(extracted, cache_gb=0))
-    with pytest.raises(UserError, match=r"jazz.00001.wav.npy is damaged .* delete it and extract"):
+    with pytest.raises(UserError, match=r"jazz.00001.wav.npy is damaged .* delete it and run"):
         list(train)
+
+
+def test_a_changed_bit_is_noticed_in_memory_and_on_disk(extracted, rng):
+    path = extracted.feature_folder() / "jazz/jazz.00001.wav.npy"
+    whole = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    for bit in rng.integers(0, 8 * len(whole), 20):
+        changed = whole.copy()
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        for cache_gb in (4.0, 0.0):
+            hparams = dataclasses.replace(extracted, cache_gb=cache_gb)
+            with pytest.raises(UserError, match=r"jazz.00001.wav.npy is damaged \(it"):
+                list(get_dataloader(hparams)[0])
 
 
 def test_no_numbers_in_a_file_of_a_split_on_disk(extracted):
@@ -127,7 +140,7 @@ def test_no_numbers_in_a_file_of_a_split_on_disk(extracted):
     np.save(path, chunks)
     train, _, _ = get_dataloader(dataclasses.replace(extracted, cache_gb=0.0))
     with pytest.raises(
-        UserError, match=r"jazz.00001.wav.npy is damaged \(it holds values that are not"
+        UserError, match=r"jazz.00001.wav.npy is damaged \(it does not hold the features that"
     ):
         list(train)
 

@@ -97,6 +97,19 @@ def test_a_length_that_is_no_multiple_is_said(settings, capsys):
     assert "44 frames are dropped" in capsys.readouterr().out
 
 
+def test_padding_is_said_once_for_all_tracks(settings, data_set, capsys):
+    assert main(flags(settings, feature_length=512)) == 0
+    out = capsys.readouterr().out
+    assert out.count("padded") == 1
+    assert "24 tracks of 2.1 s are padded to 4.1 s: pass --feature_length 0 for whole tr" in out
+    soundfile.write(data_set / "jazz/jazz.00000.wav", sine(440, 0.5), 8000)
+    soundfile.write(data_set / "jazz/jazz.00001.wav", sine(440, 1.5), 8000)
+    main(flags(settings, feature_length=512))
+    assert "2 tracks of 0.5 to 1.5 s are padded to 4.1 s" in capsys.readouterr().out
+    main(flags(settings, feature_length=0))
+    assert "padded" not in capsys.readouterr().out
+
+
 def test_space_is_said_before_and_work_after(settings, capsys):
     main(flags(settings))
     out = capsys.readouterr().out

@@ -85,6 +85,15 @@ def test_devices(text, value):
         (["--momentum", "1"], "--momentum 1.0: must be below 1"),
         (["--weight_decay", "-1"], "--weight_decay -1.0: must be 0 or more"),
         (["--patience", "-1"], "--patience -1: must be 0 or more"),
+        (["--num_mels", "4000000"], "--num_mels 4000000: must be at most 8192"),
+        (["--num_mels", "1000", "--fft_size", "524288"], "--num_mels 1000: times half of fft_size"),
+        (["--fft_size", "1048577"], "--fft_size 1048577: must be at most 1048576"),
+        (["--hop_size", "10000000000000000000"], "must be at most 1048576"),
+        (["--chunk_length", "1000000000", "--feature_length", "0"], "times the number of bins"),
+        (["--feature_length", "100000000"], "times the number of bins must be at most 2147483648"),
+        (["--batch_size", "1000000000"], "--batch_size 1000000000: must be at most 1048576"),
+        (["--num_epochs", "10000000"], "--num_epochs 10000000: must be at most 1000000"),
+        (["--num_workers", "100000"], "--num_workers 100000: must be at most 1024"),
         (["--seed", "4294967296"], "--seed 4294967296: must be below 2**32"),
         (["--device", "gpu"], "--device gpu: must be 0 (CPU), 1 (first GPU)"),
         (["--device", "-1"], "--device -1: must be 0 (CPU)"),
@@ -155,6 +164,32 @@ def test_a_command_gives_the_settings_it_was_made_from():
     assert HParams().parse_argument(command) == given
     assert HParams().parse_argument(["--fft_size", "512", "--win_size", "512"]).num_bins == 128
     assert HParams().parse_argument([*words, "--fft_size", "512"]).win_size == 1024
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("num_mels", True), ("num_mels", 64.0), ("genres", [3]), ("genres", "ab"), ("mixup", "1")]
+    + [("device", None), ("skip_broken", 1), ("tags", [["a"]]), ("device", True)],
+)
+def test_settings_of_a_wrong_type_are_refused(name, value):
+    with pytest.raises(UserError, match=rf"^{name} .*: must be "):
+        HParams.from_dict({name: value})
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [["--feature_length", "0"], ["--feature_length", "661500"]]
+    + [["--feature_length", "1024", "--chunk_length", "512"]],
+)
+def test_a_waveform_in_frames_is_refused(lengths, capsys):
+    with pytest.raises(SystemExit):
+        HParams().parse_argument(["--feature", "waveform", *lengths])
+    assert "count samples, not frames: pass --feature_length 649539" in capsys.readouterr().err
+
+
+def test_names_are_kept_in_one_unicode_form():
+    assert HParams(genres=["cafe\u0301"], tags=["e\u0301"]).genres == ["caf\xe9"]
+    assert HParams().parse_argument(["--genres", "cafe\u0301"]).genres == ["caf\xe9"]
 
 
 def test_settings_of_older_versions_are_read():

@@ -6,16 +6,18 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.chunks import counted_chunks
+from audio.chunks import counted_chunks, kept_length
 from hparams import HParams
 from support.errors import UserError
-from tracks.lists import SPLITS, Lists, genre_of, load_lists
-from tracks.manifest import Entry, Manifest, feature_file, is_current, read_manifest
+from tracks.feature_files import Entry, extraction_command, load_feature
+from tracks.likeness import find_spread, level
+from tracks.lists import SPLITS, Lists, genre_of, load_lists, source_file
+from tracks.manifest import Manifest, check_owner, find_fault, is_current, read_manifest
 from tracks.tags import TagTable, choose_tags, read_tags
 
 Label = int | tuple[int, ...]  # index of the genre; for tagging a 0 or 1 for each tag
@@ -41,17 +43,14 @@ class Catalog:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """The manifest of the features. Raises `UserError` if absent or different."""
-        folder, command = self.hparams.feature_folder(), self.extraction_command()
+        """The manifest of the features. Raises `UserError` if absent, different or damaged."""
+        folder = self.hparams.feature_folder()
         manifest = read_manifest(folder)
         if manifest is None:
-            raise UserError(f"no features at {folder}: run `{command}`")
-        now, then = self.hparams.feature_settings(), manifest.settings
-        if now != then:
-            differing = [name for name in now | then if now.get(name) != then.get(name)]
-            shown = ", ".join(f"{n} {then.get(n)} (now {now.get(n)})" for n in differing)
-            other = f"the features at {folder} have other settings: {shown}"
-            raise UserError(f"{other}; pass those, or run `{command}`")
+            raise UserError(f"no features at {folder}: run `{self.extraction_command()}`")
+        check_owner(manifest, self.hparams)
+        if fault := find_fault(manifest, self.hparams):
+            raise UserError(f"{fault} run `{self.extraction_command()}`")
         return manifest
 
     @cached_property
@@ -78,19 +77,20 @@ class Catalog:
     def make_track(self, name: str) -> Track:
         """Return a listed track. Raises `UserError` without up-to-date features."""
         if (entry := self.manifest.tracks.get(name)) is None:
-            raise UserError(f"no features of {name}: run `{self.extraction_command()}`")
-        if not is_current(entry, f"{self.hparams.dataset_path}/{name}"):
+            reason = self.manifest.broken.get(name, {}).get("broken", "")
+            shown = f"{name} ({reason})" if reason else name
+            raise UserError(f"no features of {shown}: run `{self.extraction_command()}`")
+        if not is_current(entry, source_file(self.hparams, name)):
             command = self.extraction_command()
             raise UserError(f"{name} has changed since it was extracted: run `{command}`")
         label = LABELS[self.hparams.task].label(name, self)
-        return Track(name, label, counted_chunks(entry["frames"], self.hparams), entry)
+        rows = min(entry["frames"], kept_length(entry["frames"], self.hparams))
+        return Track(name, label, counted_chunks(rows, self.hparams), entry)
 
     def extraction_command(self) -> str:
         """Return the command that extracts the features in use."""
-        # features do not depend on tags, and all genres are the default
         genres = [] if sorted(self.hparams.genres) == self.named else self.hparams.genres
-        shortest = dataclasses.replace(self.hparams, tags=[], genres=genres)
-        return shortest.command("feature_extraction.py", "data", "task", "feature")
+        return extraction_command(dataclasses.replace(self.hparams, genres=genres))
 
     def check_for_training(self) -> None:
         """Raise `UserError` if splits share a recording, or the train split has only one genre."""
@@ -180,7 +180,7 @@ def check_duplicates(splits: dict[str, list[Track]]) -> None:
         for track in tracks:
             where = f"{track.name} ({split}_list.txt)"
             first, first_split = seen.setdefault(track.entry["hash"], (where, split))
-            if first_split != split and track.entry["sum_of_squares"] > 0:
+            if first_split != split and not track.entry["silent"]:
                 raise UserError(
                     f"{first} and {where} are the same recording: a recording belongs to one "
                     "split; remove one line (`python dataset/check_leaks.py` finds more)"
@@ -190,37 +190,9 @@ def check_duplicates(splits: dict[str, list[Track]]) -> None:
 def read_chunks(track: Track, hparams: HParams) -> NDArray[np.float32]:
     """Return the chunks of a track that count: (chunks, chunk_length, bins).
 
-    Raises `UserError` if the sum of the values in the file differs from that in the manifest.
+    Raises `UserError` if its feature file is damaged.
     """
-    chunks = open_chunks(track, hparams)
-    entry = track.entry
-    # (chunks, chunk_length, bins) -> (rows, bins), of which the first `frames` are not padding
-    total = chunks.reshape(-1, hparams.num_bins)[: entry["frames"]].sum(dtype=np.float64)
-    rounding = 1e-9 * math.sqrt(entry["count"] * entry["sum_of_squares"])
-    if not abs(total - entry["sum"]) <= rounding:  # a hash would take five times as long
-        raise damaged(track, "it does not hold the features that were extracted", hparams)
-    return chunks[: track.chunks]
-
-
-def open_chunks(
-    track: Track, hparams: HParams, mmap_mode: Literal["r"] | None = None
-) -> NDArray[np.float32]:
-    """Load a track's feature file (chunks, chunk_length, bins). Raises `UserError` if damaged."""
-    try:
-        chunks = np.load(feature_file(hparams, track.name), mmap_mode, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise damaged(track, str(error), hparams) from error
-    size = (hparams.chunk_length, hparams.num_bins)
-    if chunks.shape[1:] != size or chunks.dtype != np.float32 or len(chunks) < track.chunks:
-        expected = f"float32 ({track.chunks} or more, {size[0]}, {size[1]})"
-        raise damaged(track, f"{chunks.dtype} {chunks.shape} is not {expected}", hparams)
-    return chunks
-
-
-def damaged(track: Track, reason: str, hparams: HParams) -> UserError:
-    """Return the error for a feature file that cannot be used."""
-    path = feature_file(hparams, track.name)
-    return UserError(f"{path} is damaged ({reason}): delete it and extract it again")
+    return load_feature(track.entry, hparams, track.name)[: track.chunks]
 
 
 def chunk_labels(tracks: Sequence[Track]) -> NDArray[Any]:
@@ -250,10 +222,13 @@ def digest(tracks: Sequence[Track]) -> str:
 
 
 def summarize(tracks: Sequence[Track]) -> dict[str, Any]:
-    """Return plain values by which a run recognizes the tracks of a split."""
+    """Return plain values by which a run recognizes the tracks of a split, and tracks like them."""
     names = json.dumps(sorted(track.name for track in tracks))
     mean, std = fit_normalizer(tracks)
-    return {"names": hashlib.sha256(names.encode()).hexdigest(), "mean": mean, "std": std}
+    values = {"names": hashlib.sha256(names.encode()).hexdigest(), "mean": mean, "std": std}
+    entries = [track.entry for track in tracks]
+    levels = np.stack([level(e["sum"], e["sum_of_squares"], e["count"]) for e in entries])
+    return values | {"tracks": len(tracks), "spread": find_spread(levels)}
 
 
 def is_split(tracks: Sequence[Track], summary: dict[str, Any]) -> bool:

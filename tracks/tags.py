@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from hparams import HParams
 from support.errors import UserError
-from tracks.lists import Lists
+from tracks.lists import Lists, nfc
 
 # tags are values of --tags, so they have no comma and do not start with -
 TAG = re.compile(r"(?![01]$)[^-,\r\n][^,\r\n]*")
@@ -83,7 +83,7 @@ def read_tags(hparams: HParams, listed: set[str]) -> TagTable:
 def read_rows(path: Path) -> Rows:
     """Return the non-empty lines of a CSV file."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = nfc(path.read_text(encoding="utf-8-sig"))
         reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
         rows = {f"{path}, line {reader.line_num}": [*map(str.strip, row)] for row in reader}
     except FileNotFoundError as error:

@@ -13,7 +13,7 @@ def hparams(tmp_path):
 
 
 def some_entry(**changed):
-    return {key: kind() for key, kind in ENTRY.items()} | changed
+    return {key: kind() for key, kind in ENTRY.items()} | {"frames": 1, "count": 1} | changed
 
 
 def test_feature_files_keep_the_whole_name(hparams, tmp_path):
