@@ -16,9 +16,12 @@ Effects that would make these tags wrong are left out, such as a change of tempo
 `audio/effects.py` has the effects.
 """
 
+import support.start  # noqa: F401 - Ctrl-C ends it quietly while modules load
+
+import functools
 import io
 import itertools
-import json
+import os
 import posixpath
 import re
 import sys
@@ -33,27 +36,34 @@ import soundfile
 from numpy.typing import NDArray
 
 from audio.effects import EFFECTS, draw_parameters, within_range
-from audio.reading import average_channels, read_audio, remedy
+from audio.formats import COPY
+from audio.reading import average_channels, read_audio
 from hparams import HParams, is_unique, positive
-from support.errors import UserError, run_script
+from support.errors import UserError, explain, run_script
 from support.files import (
     PARTIAL,
     delete_partials,
+    explain_damage,
+    is_unchanged,
     link_or_copy,
     lock,
+    own_path,
+    read_json,
     source_state,
     write_atomic,
+    write_json,
     write_text,
 )
 from support.flags import Rule, check_rules, read_flags, setting
 from support.parallel import run_jobs
 from tracks.catalog import Catalog, read_catalog
-from tracks.lists import LINE, SPLITS, Lists, file_key
+from tracks.lists import LINE, SPLITS, Lists, file_key, genre_of, source_path
 from tracks.tags import format_tags, split_tag
 
 RECORD = "augmentation.json"
 TAGS = "tags.csv"
-OWN_FILE = re.compile(rf"augmentation\.\w+|{PARTIAL.pattern}")  # the second: left by a killed run
+LONGEST_NAME = 255  # bytes of a file's name
+OWN_FILE = re.compile(rf"augmentation\.[\w.]+|{PARTIAL.pattern}")  # the latter of a killed run
 CHANGED = {  # categories of tags that an effect makes wrong
     "pitch_shift": {"key"},
     "time_stretch": {"tempo"},
@@ -114,15 +124,33 @@ def choose_effects(copies: Copies, hparams: HParams) -> Copies:
     return replace(copies, augment_effects=copies.augment_effects or kept)
 
 
-def plan(lists: Lists, copies: Copies, hparams: HParams) -> Plan:
+def find_state(name: str, hparams: HParams, old: Plan, recorded: int) -> dict[str, Any]:
+    """Return the state of a source, {} if it is unreadable.
+
+    It is the state in the record `old` if the source has not changed. Its ends need not be hashed
+    for that if its ctime is not after the time of the record (`recorded`, in ns).
+    """
+    path, keys = source_path(hparams, name), ("size", "mtime_ns", "ends")
+    known = {key: value for key, value in old.get(name, {}).items() if key in keys}
+    try:
+        ctime = path.stat().st_ctime_ns
+        known_ctime = {"ctime_ns": ctime if ctime <= recorded else None}
+        if len(known) == len(keys) and is_unchanged(path, known | known_ctime):
+            return known
+        state = source_state(path)
+    except (OSError, UserError):
+        return {}
+    return {key: state[key] for key in keys}  # without the ctime, which a link to the file changes
+
+
+def plan(lists: Lists, copies: Copies, hparams: HParams, old: Plan, recorded: int) -> Plan:
     """Plan the files of the new data set; `effect` is empty for the original tracks.
 
     Raises `UserError` if a copy would have the name of another file.
     """
     files: Plan = {}
     for name in (name for split in SPLITS for name in lists[split]):
-        source = Path(hparams.dataset_path, name)
-        state = source_state(source) if source.is_file() else {}
+        state = find_state(name, hparams, old, recorded)
         files[name] = {"source": name, **state, "effect": "", "parameters": {}}
     taken = {file_key(name): name for name in files}
     for name in lists["train"]:
@@ -140,36 +168,41 @@ def plan(lists: Lists, copies: Copies, hparams: HParams) -> Plan:
     return files
 
 
+def leave_out_long(files: Plan, hparams: HParams) -> list[str]:
+    """Remove copies whose names are too long for a file from a plan; return errors of tracks."""
+    long = [n for n in files if len(posixpath.basename(n).encode()) > LONGEST_NAME]
+    sources = dict.fromkeys(files.pop(name)["source"] for name in long)
+    rule = f"a copy's name would have more than {LONGEST_NAME} bytes: rename it"
+    return [f"{source_path(hparams, name)} has a long name, and {rule}" for name in sources]
+
+
 def make_files(job: tuple[Path, Path, Plan]) -> str:
     """Make the files of one track, job = (source, folder, plan); return what is wrong, or ""."""
     source, folder, files = job
-    if not source.is_file():
-        return f"{source} is missing: restore it, or remove its line from the list"
-    copies = {name: made for name, made in files.items() if made["effect"]}
-    for name in files.keys() - copies.keys():
-        link_or_copy(source, folder / name)
-    try:
-        return make_copies(source, folder, copies) if copies else ""
-    except MemoryError:
-        return f"{source} does not fit into memory: pass a smaller --num_workers, or cut it"
-
-
-def make_copies(source: Path, folder: Path, copies: Plan) -> str:
-    """Write copies of one track; return what is wrong with it, or ""."""
-    try:
-        y, rate = read_audio(source)
-    except OSError as error:
-        return f"{source} cannot be read ({error.strerror}): {remedy(source)}"
-    except UserError as error:
-        return str(error)
-    y = average_channels(y)
-    for name, made in copies.items():
-        with np.errstate(over="ignore", invalid="ignore"):  # reported below
-            changed = EFFECTS[made["effect"]].apply(y, rate, **made["parameters"])
-        if not np.isfinite(changed).all():
-            return f"{source} holds values too large for a spectrum: {remedy(source)}"
-        write_audio(folder / name, changed, rate)
+    read = functools.cache(lambda: read_audio(source))  # once for all copies
+    for name, made in sorted(files.items(), key=lambda item: item[1]["effect"]):
+        try:
+            if not made["effect"]:
+                link_or_copy(source, folder / name)
+                continue
+            samples, rate = read()
+            copy = change(source, samples, rate, made)
+        except Exception as error:
+            return explain(error, source)
+        write_audio(folder / name, copy, rate)  # a full disk is not this track's fault
     return ""
+
+
+def change(
+    source: Path, samples: NDArray[np.float32], rate: int, made: Mapping[str, Any]
+) -> NDArray[np.float32]:
+    """Return a copy (samples,) of a source's samples (samples, channels). Raises `UserError`."""
+    with np.errstate(over="ignore", invalid="ignore"):  # reported below
+        apply = EFFECTS[made["effect"]].apply
+        copy = apply(average_channels(samples), rate, **made["parameters"])
+    if not np.isfinite(copy).all():
+        raise UserError(f"{source} holds values too large for a spectrum: {COPY}")
+    return copy
 
 
 def write_audio(path: Path, y: NDArray[np.float32], rate: int) -> None:
@@ -203,33 +236,38 @@ def check_folder(folder: Path, hparams: HParams) -> None:
         )
 
 
-def read_record(folder: Path, hparams: HParams) -> Plan:
-    """Return how the files in a folder were made; empty if there is no record.
+def read_record(folder: Path, hparams: HParams) -> tuple[Plan, int]:
+    """Return how the files in a folder were made, and when that was written; {}, 0 if it was not.
 
     Raises `UserError` if the record is damaged, or belongs to another data set.
     """
     path = folder / RECORD
     if not path.is_file():
-        return {}
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        original, files = record["dataset"], dict(record["files"])
-        if not all(map(LINE.fullmatch, files)):  # these files can be removed: none may be outside
-            raise ValueError
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged: delete {folder} and augment again") from error
-    if original != hparams.data_name():
+        return {}, 0
+    with explain_damage(path, f"delete {folder} and augment again"):
+        record = read_json(path)
+        original, files = record["dataset"], record["files"]
+        # these files can be removed: none may be outside
+        if not all(LINE.fullmatch(name) and isinstance(made, dict) for name, made in files.items()):
+            raise ValueError("an entry is no file of a data set")
+        # a name alone is of version 1.0; a place that is gone has been moved
+        gone = not os.path.isabs(original) or not os.path.exists(original)  # noqa: PTH110, PTH117
+        moved = gone and Path(original).name == hparams.data_name()
+    if original != hparams.data_place() and not moved:
         raise UserError(
             f"--augment_path {folder}: holds copies of the data set {original}; name another folder"
         )
-    return files
+    return files, path.stat().st_mtime_ns
 
 
 def clear(folder: Path, old: Plan, files: Plan) -> None:
     """Remove lists, files whose plan differs from the record `old`, and leftovers of killed runs.
 
-    Without its lists, an unfinished data set cannot be used by mistake.
+    Without its lists, an unfinished data set cannot be used by mistake. Raises `UserError` before
+    anything is removed or written if a class folder is a link: what is in there may be not ours.
     """
+    for genre in {genre_of(name) for name in old.keys() | files.keys()}:
+        own_path(folder, f"{genre}/track")
     stale = [name for name, made in old.items() if files.get(name) != made]
     for name in (TAGS, *(f"{split}_list.txt" for split in SPLITS), *stale):
         try:
@@ -252,7 +290,7 @@ def make_missing(folder: Path, files: Plan, hparams: HParams) -> list[str]:
     links = sum(map(len, missing.values())) - copies
     print(f"{copies} copies to make, {links} tracks to link: {folder}")
     began = time.monotonic()
-    jobs = [(Path(hparams.dataset_path, source), folder, part) for source, part in missing.items()]
+    jobs = [(source_path(hparams, source), folder, part) for source, part in missing.items()]
     faults = [line for line in run_jobs(make_files, jobs, hparams.num_workers, "Augment") if line]
     print(f"{len(jobs) - len(faults)} tracks done in {time.monotonic() - began:.1f} s")
     return faults
@@ -287,15 +325,17 @@ def is_done(folder: Path, texts: Mapping[Path, str], old: Plan, files: Plan) -> 
 def augment(folder: Path, catalog: Catalog, copies: Copies) -> list[str]:
     """Bring the augmented data set up to date; return an error for each track that is broken."""
     hparams = catalog.hparams
-    old, files = read_record(folder, hparams), plan(catalog.lists, copies, hparams)
+    old, recorded = read_record(folder, hparams)
+    files = plan(catalog.lists, copies, hparams, old, recorded)
+    faults = leave_out_long(files, hparams)
     if is_done(folder, list_texts(folder, files, catalog), old, files):
         print(f"nothing to augment: all copies are at {folder}")
-        return []
+        return faults
     clear(folder, old, files)
     # written before the first file, so that the record covers every file that exists
-    record = {"dataset": hparams.data_name(), "files": files}
-    write_text(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False))
-    faults = make_missing(folder, files, hparams)
+    write_json(folder / RECORD, {"dataset": hparams.data_place(), "files": files})
+    faults += make_missing(folder, files, hparams)
+    os.utime(folder / RECORD)  # later than the ctimes of the sources, which links have changed
     for path, text in list_texts(folder, files, catalog).items():
         write_text(path, text)
         print(f"{path}: {len(text.splitlines())} lines")

@@ -12,29 +12,29 @@ GTZAN's own download has been dead since 2022, and its licence is unknown: this 
 contain or download it.
 """
 
-import argparse
-import filecmp
-import gzip
-import lzma
-import shutil
-import stat
 import sys
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
-
-import numpy as np
+from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for audio, support and tracks
 
-from audio.reading import read_audio
+import support.start  # noqa: F401 - Ctrl-C ends it quietly while modules load
+
+import argparse
+import filecmp
+import re
+import shutil
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import PurePath
+
+import numpy as np
+
+from audio.reading import first_rows, is_silent, open_audio, stream_audio
+from dataset.archives import unpack
 from dataset.make_lists import list_texts, write_lists
-from support.errors import UserError, run_script
-from support.files import link_or_copy
+from hparams import HParams
+from support.errors import UserError, explain, run_script, visible
+from support.files import delete_partials, link_or_copy, lock, own_path, write_text
 from support.parallel import run_jobs
 from tracks.lists import SPLITS, Lists
 
@@ -59,18 +59,11 @@ TABLE = {
     "rock": ("0-9,16-26,57-70,91-99", "38,49-56,71-85", "10-15,27-37,39-48,86-90"),
 }  # fmt: skip
 GENRES = [genre for genre in TABLE if genre not in ("blues", "rock")]  # the tutorial's
-SUFFIXES = (".wav", ".au")
-DAMAGED = (  # what reading a damaged, encrypted or unknown archive raises
-    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError),
-    *(zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError),
-)
+MOST_NAMED = 20  # broken tracks that are printed by name
 ASK = (
     "GTZAN's own download is dead and its licence is unknown: ask its author (G. Tzanetakis, "
     "University of Victoria) or your institution for a copy"
 )
-LARGEST_HEADER = 2**20  # bytes of an extended tar header, which tarfile reads into memory
-LARGEST_FILE = 100 * 2**20  # bytes; a track has 1.3 MB
-LARGEST_ARCHIVE = 8 * 2**30  # bytes, unpacked; copies with pictures have less than 2 GB
 
 
 def split_lists(genres: Sequence[str]) -> Lists:
@@ -92,8 +85,10 @@ def find_root(source: Path, name: str) -> Path:
     Raises `UserError` about the copy called `name` if there is no track.
     """
     roots = [source, *sorted(source.glob("*/")), *sorted(source.glob("*/*/"))]
-    found = {root: len(find_files(root, TABLE)) for root in roots}
+    found = {root: len(find_files(root, TABLE)[0]) for root in roots}
     if not any(found.values()):
+        for line in (line for root in roots for line in find_files(root, TABLE)[1]):
+            print(f"broken: {line}", file=sys.stderr)
         raise UserError(
             f"{name} has no genre folders with tracks such as jazz/jazz.00000.wav (or .au), "
             f"up to two levels down: name the folder or archive of your copy. {ASK}"
@@ -101,32 +96,53 @@ def find_root(source: Path, name: str) -> Path:
     return max(found, key=lambda root: found[root])
 
 
-def find_files(root: Path, genres: Iterable[str]) -> dict[str, Path]:
-    """Return the tracks that exist by name, such as "jazz/jazz.00000", without ghosts (`._*`)."""
-    return {
-        f"{genre}/{path.stem}": path
-        for suffix in (".au", ".wav")  # of two files for one track, .wav wins
-        for genre in genres
-        for path in root.glob(f"{genre}/{genre}.{5 * '[0-9]'}.*")
-        if path.suffix.lower() == suffix
-    }
+def find_files(root: Path, genres: Iterable[str]) -> tuple[dict[str, Path], list[str]]:
+    """Return the tracks that exist by name, such as "jazz/jazz.00000", without ghosts (`._*`).
+
+    The second value says which genre folders cannot be read, and why.
+    """
+    found: list[Path] = []
+    faults: list[str] = []
+    for folder in (root / genre for genre in genres):
+        try:
+            paths = folder.iterdir() if folder.is_dir() else ()
+            found += [path for path in paths if is_track(path, [folder.name]) and path.is_file()]
+        except OSError as error:
+            faults.append(explain(error, folder))
+    found.sort(key=lambda path: path.suffix.lower())  # of two files for one track, .wav wins
+    return {f"{path.parent.name}/{path.stem}": path for path in found}, faults
+
+
+def is_track(path: PurePath, genres: Iterable[str]) -> bool:
+    """Whether the last two parts of a path are such as `jazz/jazz.00000.wav`."""
+    genre = path.parent.name
+    pattern = rf"{re.escape(genre)}\.[0-9]{{5}}\.(wav|au)"
+    return genre in genres and bool(re.fullmatch(pattern, path.name, re.IGNORECASE))
 
 
 def fault(path: Path) -> str:
     """Return what is wrong with a track of GTZAN, or ""."""
     try:
-        y, rate = read_audio(path)
-    except UserError as error:
-        # without the path and the remedy, since here the remedy is to replace the file
-        return str(error).removeprefix(f"{path} ").rpartition(": ")[0]
-    seconds = len(y) / rate
-    if y.shape[1] != 1:
-        return f"has {y.shape[1]} channels, not one"
+        return describe_fault(path)
+    except Exception as error:
+        message = explain(error, path).removeprefix(visible(path)).lstrip(": ")
+        # without the remedy, since here the remedy is to replace the file
+        return message.rpartition(": ")[0] if isinstance(error, UserError) else message
+
+
+def describe_fault(path: Path) -> str:
+    """Return what is wrong with the audio of a track of GTZAN, or "". Raises what reading does."""
+    with open_audio(path) as file:
+        channels, rate = file.channels, file.samplerate
+    # not more of it than has to be known, since a small file can hold hours of silence
+    y = np.concatenate(list(first_rows(stream_audio(path, HParams(sample_rate=rate)), 31 * rate)))
+    if channels != 1:
+        return f"has {channels} channels, not one"
     if rate != 22050:
         return f"has a sample rate of {rate} Hz, not 22050"
-    if not 29.9 <= seconds <= 30.7:
-        return f"lasts {seconds:.2f} s, not 29.9 to 30.7"
-    return "is silent or constant" if np.ptp(y) == 0 else ""
+    if not 29.9 <= len(y) / rate <= 30.7:
+        return f"lasts {len(y) / rate:.2f} s, not 29.9 to 30.7"
+    return "is silent or constant" if is_silent(y) or np.ptp(y) == 0 else ""
 
 
 def check(lists: Lists, files: dict[str, Path], num_workers: int) -> dict[str, str]:
@@ -139,89 +155,14 @@ def check(lists: Lists, files: dict[str, Path], num_workers: int) -> dict[str, s
     return faults | found
 
 
-class Member(NamedTuple):
-    """A member of an archive."""
-
-    path: PurePosixPath
-    size: int  # bytes, unpacked
-    kind: str  # "file", "folder", or what else it is
-    extract: Callable[..., object]
-
-    def is_track(self, genres: Sequence[str]) -> bool:
-        """Whether the member is a track of one of the genres."""
-        genre, suffix = self.path.parent.name, self.path.suffix.lower()
-        named = self.path.name.startswith(f"{genre}.") and suffix in SUFFIXES
-        return named and genre in genres and self.kind == "file"
-
-
-class BoundedHeader(tarfile.TarInfo):
-    """A tar member that rejects huge extended headers before they are read into memory."""
-
-    def _proc_member(self, tar: tarfile.TarFile) -> Any:
-        long = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.SOLARIS_XHDTYPE)
-        if self.type in (*long, tarfile.XHDTYPE, tarfile.XGLTYPE) and self.size > LARGEST_HEADER:
-            raise UserError(f"the archive holds a header of {self.size / 1e6:.0f} MB: not unpacked")
-        return super()._proc_member(tar)  # type: ignore[misc]
-
-
-def posix_path(name: str) -> PurePosixPath:
-    """Return the path of a member, also if its name has backslashes, as on Windows."""
-    return PurePosixPath(name.replace("\\", "/"))
-
-
-def read_tar(archive: Path) -> Iterator[Member]:
-    """Yield the members of a tar; they are extracted with Python's filter for untrusted data."""
-    with tarfile.open(archive, tarinfo=BoundedHeader) as tar:
-        for info in tar:
-            kind = "file" if info.isreg() else "folder" if info.isdir() else "a link or a device"
-            extract = partial(tar.extract, info, filter="data")
-            yield Member(posix_path(info.name), info.size, kind, extract)
-
-
-def read_zip(archive: Path) -> Iterator[Member]:
-    """Yield the members of a zip; zipfile rejects members larger than their header says."""
-    with zipfile.ZipFile(archive) as file:
-        for info in file.infolist():
-            is_link = stat.S_ISLNK(info.external_attr >> 16)
-            kind = "a link" if is_link else "folder" if info.is_dir() else "file"
-            extract = partial(file.extract, info)
-            yield Member(posix_path(info.filename), info.file_size, kind, extract)
-
-
-def check_member(member: Member, total: int) -> None:
-    """Raise `UserError` for an unsafe member, the last of `total` bytes so far."""
-    path, name = member.path, str(member.path)
-    if path.is_absolute() or ".." in path.parts or ":" in name:
-        raise UserError(f"the archive holds {name!r}, which leads out of its folder: not unpacked")
-    if member.size > LARGEST_FILE or total > LARGEST_ARCHIVE:
-        raise UserError(
-            f"the archive holds {name!r} of {member.size / 1e6:.0f} MB, {total / 1e6:.0f} MB so "
-            "far: too large for GTZAN"
-        )
-    if member.kind not in ("file", "folder"):
-        raise UserError(f"the archive holds {name!r}, which is {member.kind}")
-
-
-def unpack(archive: Path, folder: Path, genres: Sequence[str]) -> None:
-    """Unpack the tracks of an archive into a folder. Raises `UserError` if that is unsafe."""
-    total = 0
-    try:
-        for member in (read_zip if zipfile.is_zipfile(archive) else read_tar)(archive):
-            total += member.size
-            check_member(member, total)
-            if member.is_track(genres):
-                member.extract(path=folder)
-    except DAMAGED as error:
-        raise UserError(f"{archive} cannot be unpacked ({error}): get it again") from error
-
-
 def install(source: Path, args: argparse.Namespace) -> int:
     """Check the tracks in a folder and make the data set; return the exit status."""
     lists = split_lists(args.genres)
-    files = find_files(find_root(source, args.source), args.genres)
+    files, unreadable = find_files(find_root(source, args.source), args.genres)
+    for line in unreadable:
+        print(f"broken: {line}", file=sys.stderr)
     faults = check(lists, files, args.num_workers)
-    for reason in faults.values():
-        print(f"broken: {reason}", file=sys.stderr)
+    report_faults(faults, files.keys(), Path(args.path).resolve())
     listed = sum(map(len, lists.values()))
     print(f"{listed - len(faults)} of {listed} tracks are fine, {len(faults)} broken or missing")
     if faults and not args.skip_broken:
@@ -238,6 +179,22 @@ def install(source: Path, args: argparse.Namespace) -> int:
     return 0
 
 
+def report_faults(faults: dict[str, str], present: Collection[str], path: Path) -> None:
+    """Print what is wrong with tracks, by name: if it is much, as counts, and in a file."""
+    lines = list(faults.values())
+    if len(faults) > MOST_NAMED:
+        file = path.with_name(f"{path.name}-broken.txt")
+        write_text(file, "".join(f"{line}\n" for line in lines))
+        found = Counter((name.partition("/")[0], name in present) for name in faults)
+        lines = [
+            f"{genre}: {found[genre, False]} missing, {found[genre, True]} broken"
+            for genre in sorted({genre for genre, _ in found})
+        ]
+        lines.append(f"{file} names all {len(faults)}")
+    for line in lines:
+        print(f"broken: {line}", file=sys.stderr)
+
+
 def write_data_set(kept: dict[str, list[Path]], folder: Path, force: bool) -> None:
     """Link or copy tracks, given by split, into a folder, and write their lists.
 
@@ -245,13 +202,16 @@ def write_data_set(kept: dict[str, list[Path]], folder: Path, force: bool) -> No
     """
     names = {s: [f"{p.parent.name}/{p.name}" for p in paths] for s, paths in kept.items()}
     list_texts(folder, names, force)
-    sources = {folder / p.parent.name / p.name: p for paths in kept.values() for p in paths}
+    sources = {
+        own_path(folder, f"{p.parent.name}/{p.name}"): p for paths in kept.values() for p in paths
+    }
     same = {t for t, p in sources.items() if t.exists() and filecmp.cmp(p, t, shallow=False)}
     other = [str(target) for target in sources if target not in same and target.exists()]
     if other and not force:
         raise UserError(
             f"{', '.join(other[:3])}: exists and differs; pass --force to replace such tracks"
         )
+    delete_partials(folder)
     for target in sources.keys() - same:
         link_or_copy(sources[target], target)
     write_lists(folder, names, force)
@@ -275,15 +235,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     args.genres = list(dict.fromkeys(args.genres))
     source = Path(args.source)
+    if not (source.is_dir() or source.is_file()):
+        raise UserError(f"{args.source} is missing: name the folder or archive of your copy. {ASK}")
+    target = Path(args.path).resolve()  # a path such as `.` has no name
+    lock_file = target.parent / f"{target.name}.lock"
+    busy = f"another command makes {args.path}: wait until it ends"
+    with lock(lock_file, busy, delete=True):
+        return make_data_set(source, target, args)
+
+
+def make_data_set(source: Path, target: Path, args: argparse.Namespace) -> int:
+    """Make the data set of a folder, or of an archive, which is unpacked next to the data set."""
     if source.is_dir():
         return install(source, args)
-    if not source.is_file():
-        raise UserError(f"{source} is missing: name the folder or archive of your copy. {ASK}")
-    folder = Path(args.path).with_name(f"{Path(args.path).name}.unpacked")
+    folder = target.parent / f".{target.name}.unpacked"
     shutil.rmtree(folder, ignore_errors=True)  # left by a killed run
     try:
         folder.mkdir(parents=True)
-        unpack(source, folder, args.genres)
+        unpack(source, folder, lambda path: is_track(path, args.genres))
         return install(folder, args)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

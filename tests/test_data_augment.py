@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import os
+import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +176,7 @@ def test_a_broken_track_is_named_and_the_rest_is_augmented(settings, data_set, c
     (data_set / "jazz" / "jazz.00003.wav").rename(data_set / "elsewhere.wav")
     assert main(words(settings)) == 1
     errors = capsys.readouterr().err
-    assert "jazz.00002.wav cannot be read" in errors
+    assert "jazz.00002.wav cannot be read (no audio: text, under the name .wav)" in errors
     assert "jazz.00003.wav is missing" in errors
     new = data_set.with_name("data-augmented")
     assert len(listed(new, "train")) == 12 + 20
@@ -358,3 +360,176 @@ def test_a_folder_called_tags_csv_is_a_message(tagging, data_set):
     match = r"tags.csv cannot be read \(.*\): make it a readable file"
     with pytest.raises(data_augment.UserError, match=match):
         main(arguments)
+
+
+def test_a_link_to_the_source_costs_no_original(settings, data_set, capsys):
+    main(words(settings))
+    new = data_set.with_name("data-augmented")
+    shutil.rmtree(new / "jazz")
+    (new / "jazz").symlink_to(data_set / "jazz")
+    before = contents(data_set)
+    for effects in (["noise"], ["pitch_shift", "noise"], ["shift"]):
+        with pytest.raises(data_augment.UserError, match="jazz leads out of .*: remove that link"):
+            main(words(settings, effects=effects))
+        assert contents(data_set) == before
+    (new / "jazz").unlink()
+    assert main(words(settings)) == 0
+    assert contents(data_set) == before
+
+
+def test_what_the_record_does_not_name_is_not_deleted(settings, data_set):
+    main(words(settings))
+    new = data_set.with_name("data-augmented")
+    (new / "jazz/mine.noise.1.wav").write_bytes(b"mine")
+    (new / "notes.part").write_bytes(b"mine")
+    assert main(words(settings, effects=["shift"])) == 0
+    assert (new / "jazz/mine.noise.1.wav").read_bytes() == b"mine"
+    assert (new / "notes.part").read_bytes() == b"mine"
+    assert not list(new.rglob("*.pitch_shift.1.wav"))
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_and_its_target_kept(settings, data_set):
+    main(words(settings))
+    new = data_set.with_name("data-augmented")
+    before = contents(data_set)
+    copy = new / "jazz/jazz.00000.noise.1.wav"
+    copy.unlink()
+    copy.symlink_to(data_set / "jazz/jazz.00003.wav")
+    assert main(words(settings, seed=5)) == 0
+    assert contents(data_set) == before
+    assert not copy.is_symlink()
+
+
+def test_two_data_sets_of_one_name_do_not_share_copies(settings, data_set, tmp_path):
+    (tmp_path / "other").mkdir()
+    shutil.copytree(data_set, tmp_path / "other/data")
+    main(words(settings, augment_path="copies"))
+    with pytest.raises(data_augment.UserError, match="holds copies of the data set /.*/data; name"):
+        main(words(settings, augment_path="copies", dataset_path="other/data"))
+
+
+def test_a_moved_data_set_keeps_its_copies(settings, data_set, tmp_path, capsys):
+    main(words(settings))
+    (tmp_path / "disk").mkdir()
+    for name in ("data", "data-augmented"):
+        (tmp_path / name).rename(tmp_path / "disk" / name)
+    assert main(words(settings, dataset_path="disk/data")) == 0
+    assert "nothing to augment" in capsys.readouterr().out
+
+
+def test_another_file_of_equal_size_and_time_is_noticed(settings, data_set):
+    main(words(settings))
+    new, source = data_set.with_name("data-augmented"), data_set / "jazz/jazz.00001.wav"
+    before, status = contents(new), source.stat()
+    changed = bytearray(source.read_bytes())
+    changed[1000:1100] = bytes(100)
+    source.unlink()
+    source.write_bytes(changed)
+    os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert main(words(settings)) == 0
+    again = {name for name, content in contents(new).items() if content[0] != before[name][0]}
+    stem = "jazz/jazz.00001"
+    wanted = {f"{stem}.wav", f"{stem}.noise.1.wav", f"{stem}.pitch_shift.1.wav"}
+    assert again == wanted | {"augmentation.json"}
+
+
+def test_no_source_is_read_again_if_nothing_changed(settings, data_set, monkeypatch):
+    main(words(settings))
+    monkeypatch.setattr("support.files.hash_ends", lambda *_: pytest.fail("a source was read"))
+    assert main(words(settings)) == 0
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "deep", "list", "huge", "empty", "shape"])
+def test_a_damaged_record_is_named_with_its_repair(settings, data_set, damage):
+    main(words(settings))
+    new = data_set.with_name("data-augmented")
+    path, before = new / "augmentation.json", contents(new)
+    text = path.read_text(encoding="utf-8")
+    damaged = {
+        "flip": text.replace('"effect": "noise"', '"effect": "noisd"', 1),
+        "cut": text[: len(text) // 2],
+        "deep": "[" * 100_000,
+        "list": "[1]",
+        "huge": f'{{"dataset": {"9" * 5000}, "files": {{}}}}',
+        "empty": "",
+        "shape": '{"dataset": "data", "files": {"jazz/x.wav": 1}}',
+    }
+    path.write_text(damaged[damage], encoding="utf-8")
+    match = r"augmentation.json is damaged \(.*\): delete .*data-augmented and augment again"
+    with pytest.raises(data_augment.UserError, match=match):
+        main(words(settings))
+    after = contents(new)
+    assert {k: v for k, v in after.items() if k != "augmentation.json"} == {
+        k: v for k, v in before.items() if k != "augmentation.json"
+    }
+
+
+def test_a_record_of_version_1_0_is_read(settings, data_set):
+    main(words(settings))
+    new = data_set.with_name("data-augmented")
+    record = json.loads((new / "augmentation.json").read_text(encoding="utf-8"))
+    del record["sha256"]
+    for made in record["files"].values():
+        del made["ends"]
+    text = json.dumps(record | {"dataset": "data"})
+    (new / "augmentation.json").write_text(text, encoding="utf-8")
+    before = bytes_of(new)
+    assert main(words(settings)) == 0
+    after = bytes_of(new)
+    assert {n for n in after if after[n] != before[n]} == {"augmentation.json"}
+
+
+def test_any_error_of_a_track_is_that_tracks(settings, data_set, deny, monkeypatch, capsys):
+    deny(data_set / "jazz/jazz.00000.wav")
+    deny(data_set / "metal")
+    soundfile.write(
+        data_set / "jazz/jazz.00001.wav", np.full(9000, 1e38, np.float32), RATE, "FLOAT"
+    )
+    (data_set / "jazz/jazz.00002.wav").unlink()
+    (data_set / "jazz/jazz.00002.wav").mkdir()
+    soundfile.write(data_set / "jazz/jazz.00003.wav", np.ones(1), RATE)
+    real = data_augment.read_audio
+
+    def read(path):
+        if path.name == "classical.00000.wav":
+            raise ZeroDivisionError("odd")
+        return real(path)
+
+    monkeypatch.setattr(data_augment, "read_audio", read)
+    assert main(words(settings, effects=())) == 1
+    errors = capsys.readouterr().err
+    assert "jazz.00000.wav cannot be read (Permission denied)" in errors
+    assert errors.count("metal") >= 8
+    assert "jazz.00001.wav holds values too large for a spectrum" in errors
+    assert "jazz.00002.wav" in errors
+    assert "jazz.00003.wav" not in errors
+    assert "classical.00000.wav: unexpected ZeroDivisionError at test_data_augment.py" in errors
+    assert "ZeroDivisionError: odd" in Path("errors.log").read_text(encoding="utf-8")
+    new = data_set.with_name("data-augmented")
+    copies = [name for name in listed(new, "train") if ".1.wav" in name]
+    assert len(copies) == len(EFFECTS) * 4  # three classical tracks, and the one of one sample
+
+
+def test_a_name_too_long_for_a_copy_is_that_tracks_fault(settings, data_set, capsys):
+    long = f"{'라' * 82}.wav"  # 250 bytes
+    (data_set / "jazz/jazz.00000.wav").rename(data_set / "jazz" / long)
+    text = (data_set / "train_list.txt").read_text(encoding="utf-8")
+    text = text.replace("jazz/jazz.00000.wav", f"jazz/{long}")
+    (data_set / "train_list.txt").write_text(text, encoding="utf-8")
+    for _ in range(2):  # the second time all others are there
+        assert main(words(settings)) == 1
+        error = "라.wav has a long name, and a copy's name would have more than 255 bytes: rename"
+        assert capsys.readouterr().err.count(error) == 1
+    names = listed(data_set.with_name("data-augmented"), "train")
+    assert len(names) == 12 + 11 * 2 and f"jazz/{long}" in names
+
+
+def test_names_of_another_unicode_form_are_copied(settings, data_set):
+    accents = unicodedata.normalize("NFD", "jazz/café.wav")
+    (data_set / "jazz/jazz.00000.wav").rename(data_set / accents)
+    text = (data_set / "train_list.txt").read_text(encoding="utf-8")
+    text = text.replace("jazz/jazz.00000.wav", unicodedata.normalize("NFC", accents))
+    (data_set / "train_list.txt").write_text(text, encoding="utf-8")
+    assert main(words(settings)) == 0
+    names = listed(data_set.with_name("data-augmented"), "train")
+    assert unicodedata.normalize("NFC", "jazz/café.noise.1.wav") in names

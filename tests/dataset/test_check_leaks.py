@@ -100,7 +100,8 @@ def test_a_broken_track_is_named_and_the_others_compared(collection, capsys):
     (collection / "a/0.wav").write_bytes(b"")
     assert main([str(collection), "--num_workers", "1"]) == 1
     captured = capsys.readouterr()
-    assert "0.wav cannot be read" in captured.err
+    reason = "no audio: empty, under the name .wav"
+    assert f"0.wav cannot be read ({reason}): copy it again" in captured.err
     assert captured.out.startswith("7 tracks")
 
 
@@ -118,3 +119,63 @@ def test_training_takes_silence_in_two_splits(settings, data_set, tmp_path):
         soundfile.write(data_set / f"jazz/jazz.0000{number}.wav", 0 * sine(100, 2.1), 8000)
     extract_main(flags(settings))
     train_main(flags(settings, num_epochs=1, run_path=str(tmp_path / "run")))
+
+
+def test_one_recording_under_two_labels_in_one_split_is_named(collection, music, capsys):
+    (collection / "b").mkdir()
+    soundfile.write(collection / "b/same.wav", music[6], RATE)
+    soundfile.write(collection / "b/again.mp3", music[7], RATE)
+    write_lists(collection, [[0, 1, 2, 3], [4, 5], [6, 7]], "b/same.wav\nb/again.mp3\n")
+    status, out = check(collection, capsys)
+    same, near, total = out.splitlines()
+    assert status == 0
+    assert same == (
+        "warning: test/a/6.wav and test/b/same.wav are the same recording under two labels"
+    )
+    assert near.startswith(
+        "warning: test/a/7.wav and test/b/again.mp3 sound the same under two labels: "
+    )
+    assert total == "10 tracks, 0 duplicates and 0 near-duplicates in splits"
+
+
+def test_each_copy_of_a_recording_is_named(collection, music, capsys):
+    (collection / "b").mkdir()
+    for name in ("a/x.wav", "b/y.wav", "a/z.wav"):
+        soundfile.write(collection / name, music[0], RATE)
+    write_lists(collection, [[0, 1, 2, 3], [4, 5], [6, 7]], "a/x.wav\nb/y.wav\na/z.wav\n")
+    status, out = check(collection, capsys)
+    assert status == 1
+    for name in ("a/x.wav", "b/y.wav", "a/z.wav"):
+        assert f"duplicate: train/a/0.wav and test/{name} are the same recording\n" in out
+    assert "warning: test/a/x.wav and test/b/y.wav are the same recording under two labels" in out
+    assert "11 tracks, 3 duplicates" in out
+
+
+def test_a_copy_of_high_tones_is_one_though_nothing_of_it_is_in_the_fingerprint(tmp_path, capsys):
+    (tmp_path / "a").mkdir()
+    for i in range(4):
+        soundfile.write(tmp_path / f"a/{i}.wav", sine(6000 + 500 * min(i, 2), 3, RATE), RATE)
+    write_lists(tmp_path, [[0, 1], [2], [3]])
+    status, out = check(tmp_path, capsys)
+    assert status == 1
+    assert "duplicate: valid/a/2.wav and test/a/3.wav are the same recording" in out
+    assert "4 tracks, 1 duplicates and 0 near-duplicates" in out
+
+
+def test_values_too_large_for_a_spectrum_are_named(collection, music, capsys):
+    y = np.stack([music[0], music[0]], axis=1).astype(np.float32)
+    soundfile.write(collection / "a/0.wav", y / abs(y).max() * np.float32(3e38), RATE, "FLOAT")
+    assert main([str(collection), "--num_workers", "1"]) == 1
+    captured = capsys.readouterr()
+    assert len(captured.err.splitlines()) == 1  # without warnings
+    assert captured.err.count("0.wav holds values too large for a spectrum: copy it again") == 1
+    assert captured.out == "7 tracks, 0 duplicates and 0 near-duplicates in splits\n"
+
+
+@pytest.mark.parametrize("gain", [1e-3, 1e20, 1e37])
+def test_a_copy_of_any_level_is_found(collection, music, gain, capsys):
+    soundfile.write(collection / "a/loud.wav", np.float32(gain) * music[0], RATE, "FLOAT")
+    write_lists(collection, [[0, 1, 2, 3], [4, 5], [6, 7]], "a/loud.wav\n")
+    status, out = check(collection, capsys)
+    assert status == 0
+    assert "train/a/0.wav and test/a/loud.wav sound the same: 0% of" in out

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import os
+import shutil
 import tarfile
 import zipfile
 
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from dataset import gtzan
+from dataset import archives, gtzan
 from dataset.gtzan import GENRES, TABLE, main, split_lists
 from hparams import HParams
 from support.errors import UserError
+from support.files import lock
 from tracks.catalog import read_catalog
 from tracks.lists import load_lists
 
@@ -101,6 +103,25 @@ def test_a_folder_becomes_a_data_set(tmp_path, short_split, below, suffix, capsy
     assert not any(name.startswith("._") for name in files)
 
 
+def test_a_partial_copy_is_reported_as_counts_and_in_a_file(tmp_path, short_split, capsys):
+    source = write_copy(tmp_path / "copy")
+    shutil.rmtree(source / "jazz")
+    shutil.rmtree(source / "pop")
+    (source / "disco/disco.00003.wav").write_bytes(b"no audio")
+    assert run_main(source, tmp_path / "gtzan", *short_split) == 1
+    *counts, named, nothing = capsys.readouterr().err.splitlines()
+    assert counts == [
+        *("broken: disco: 0 missing, 1 broken", "broken: jazz: 10 missing, 0 broken"),
+        "broken: pop: 10 missing, 0 broken",
+    ]
+    assert named == f"broken: {tmp_path / 'gtzan-broken.txt'} names all 21"
+    assert nothing.startswith("nothing was written to ")
+    lines = (tmp_path / "gtzan-broken.txt").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 21 and "jazz/jazz.00054: is missing, as .wav and as .au" in lines
+    assert [line for line in lines if line.startswith("disco/disco.00003.wav: ")]
+    assert run_main(source, tmp_path / "gtzan", *short_split, "--skip_broken") == 0
+
+
 def test_a_wav_is_taken_before_an_au_and_capitals_are_too(tmp_path, short_split):
     source = write_copy(tmp_path / "copy")
     (source / "jazz/jazz.00000.au").write_bytes(b"broken")
@@ -142,6 +163,15 @@ def test_a_track_that_differs_is_kept(tmp_path, short_split):
     assert mine.samefile(source / "jazz/jazz.00054.wav")
 
 
+def test_what_a_killed_command_left_is_removed(tmp_path, short_split):
+    target = tmp_path / "out"
+    (target / "jazz").mkdir(parents=True)
+    for name in ("jazz/12-34.part", "56-78.part", "mine.part"):
+        (target / name).write_bytes(b"half")
+    assert run_main(write_copy(tmp_path / "copy"), target, *short_split) == 0
+    assert [path.name for path in target.rglob("*.part")] == ["mine.part"]
+
+
 def test_a_data_set_in_its_place_already_gets_its_lists(tmp_path, short_split):
     folder = write_copy(tmp_path / "gtzan")
     assert run_main(folder, folder, *short_split) == 0
@@ -167,9 +197,9 @@ def plant_faults(folder):
     soundfile.write(folder / "pop/pop.00005.wav", np.full(30 * RATE, np.nan), RATE, "FLOAT")
     return {
         "jazz/jazz.00000": "is missing, as .wav and as .au",
-        "jazz/jazz.00001.wav": "cannot be read (",
-        "jazz/jazz.00002.wav": "is cut short, 50% of it is missing",
-        "jazz/jazz.00054.wav": "cannot be read (",
+        "jazz/jazz.00001.wav": "cannot be read (no audio: empty",
+        "jazz/jazz.00002.wav": "is cut short, it holds 15.0 s of the 30.0 s that its header states",
+        "jazz/jazz.00054.wav": "cannot be read (no audio: text",
         "jazz/jazz.00005.wav": "has 2 channels, not one",
         "jazz/jazz.00006.wav": "has a sample rate of 44100 Hz, not 22050",
         "jazz/jazz.00007.wav": "lasts 20.00 s, not 29.9 to 30.7",
@@ -308,7 +338,7 @@ def test_archives_of_endless_headers_are_refused(tmp_path, short_split):
 
 
 def test_all_members_together_are_bounded(tmp_path, short_split, monkeypatch):
-    monkeypatch.setattr(gtzan, "LARGEST_ARCHIVE", 1000)
+    monkeypatch.setattr(archives, "LARGEST_ARCHIVE", 1000)
     members = [(f"jazz/jazz.0000{i}.wav", bytes(400)) for i in range(3)]
     for make in (make_tar, make_zip):
         archive = make(tmp_path / f"{make.__name__}.bin", members)
@@ -349,3 +379,27 @@ def test_lists_that_differ_are_kept(tmp_path, short_split):
     assert not list((tmp_path / "gtzan").glob("*/*"))
     assert (tmp_path / "gtzan/train_list.txt").read_text(encoding="utf-8") == "mine"
     assert run_main(source, tmp_path / "gtzan", "--force", *short_split) == 0
+
+
+def test_unreadable_folders_are_named(tmp_path, short_split, deny, capsys):
+    source = write_copy(tmp_path / "copy")
+    deny(source / "jazz")
+    assert run_main(source, tmp_path / "gtzan", "--skip_broken", *short_split) == 0
+    captured = capsys.readouterr()
+    assert f"broken: {source / 'jazz'} cannot be read (Permission denied): " in captured.err
+    assert "15/6/9 tracks for train/valid/test" in captured.out
+    deny(source)
+    with pytest.raises(UserError, match="has no genre folders with tracks such as"):
+        run_main(source, tmp_path / "gtzan", *short_split)
+    assert f"broken: {source / 'pop'} cannot be read (Permission denied)" in capsys.readouterr().err
+
+
+def test_a_second_command_says_who_makes_the_data_set(tmp_path, short_split):
+    source = write_copy(tmp_path / "copy")
+    with (
+        lock(tmp_path / "gtzan.lock", "", delete=True),
+        pytest.raises(UserError, match=rf"makes .*gtzan: wait .*\(held by .*{os.getpid()} on"),
+    ):
+        run_main(source, tmp_path / "gtzan", *short_split)
+    assert run_main(source, tmp_path / "gtzan", *short_split) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "gtzan"]
