@@ -10,6 +10,8 @@ dictionary that is learned without labels. Both work with any feature except the
 is tested once, at the end.
 """
 
+import support.start  # noqa: F401 - Ctrl-C ends it quietly while modules load
+
 import dataclasses
 import difflib
 import platform
@@ -36,8 +38,10 @@ from hparams import CLASSICAL, HParams
 from support.errors import UserError, run_script
 from support.parallel import run_jobs
 from tracks.catalog import LABELS, Track, read_catalog, read_chunks
-from training.checkpoint import make_run_folder, write_settings
+from training.checkpoint import write_settings
+from training.device import machine_name
 from training.metrics import list_genre_predictions, score_genres
+from training.runs import open_run
 
 ALL = "classic"  # the model's name while all classifiers are tried
 ATOMS = 256  # in a dictionary
@@ -253,20 +257,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     hparams, splits = catalog.hparams, catalog.splits
     for split, tracks in splits.items():
         print(f"{split.capitalize()}: {len(tracks)} tracks")
-    folder = make_run_folder(hparams)
-    names = list(CLASSIFIERS) if hparams.model == ALL else [hparams.model]
-    began = time.monotonic()
-    fitted = fit_all(names, splits, hparams)
-    minutes = (time.monotonic() - began) / 60
-    best = best_of(fitted)
-    report = make_report(best, fitted, splits["test"], hparams)
-    report |= {"minutes": minutes, "skipped": catalog.skipped}
+    with open_run(hparams) as folder:
+        names = list(CLASSIFIERS) if hparams.model == ALL else [hparams.model]
+        began = time.monotonic()
+        fitted = fit_all(names, splits, hparams)
+        minutes = (time.monotonic() - began) / 60
+        best = best_of(fitted)
+        report = make_report(best, fitted, splits["test"], hparams)
+        report |= {"minutes": minutes, "skipped": catalog.skipped, "machine": machine_name()}
 
-    from training.report import write_report  # matplotlib takes a second to load
+        from training.report import write_report  # matplotlib takes a second to load
 
-    print("\n" + write_report(folder, report))
-    # last, so that `train_test.py --resume` never finds an interrupted run of this script
-    write_settings(folder, dataclasses.replace(hparams, model=best.name))
+        print("\n" + write_report(folder, report))
+        # last, so that `train_test.py --resume` never finds an interrupted run of this script
+        write_settings(folder, dataclasses.replace(hparams, model=best.name))
     print(f"Run folder: {folder}")
 
 

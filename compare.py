@@ -5,25 +5,28 @@
 
 Any other flag applies to all runs and overrides their recipe. Runs are in `runs/compare/<data>`. A
 finished run is not repeated, and an interrupted one is continued, unless settings, tracks, features
-or model.py have changed. `results/<data>.json` keeps the rows of all commands, and
-`results/<data>.md` shows them. A table belongs to one set of lists and audio; if these differ, the
-table is `results/<data>-<digest>`.
+or model.py have changed. `runs/compare/<data>.json` keeps the rows of all commands, and
+`runs/compare/<data>.md` shows them; with `--publish` both are in `results`. A table belongs to one
+set of lists and audio; if these differ, the table is `<data>-<digest>`.
 """
+
+import support.start  # first: Ctrl-C ends it quietly while modules load
 
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import model
 from hparams import CLASSICAL, HParams, in_group, positive
 from support.errors import UserError, run_script
-from support.files import hash_file, lock
+from support.files import hash_file, lock, own_path
 from support.flags import (
     check_rules,
     command_line,
@@ -33,11 +36,21 @@ from support.flags import (
     replace_given,
     setting,
 )
+from support.forms import check_form, is_number, is_share
 from support.parallel import run_jobs
 from tracks.catalog import LABELS, Catalog, digest, read_catalog
-from tracks.lists import genre_of
-from training.checkpoint import model_code
-from training.results_table import Report, add_result, choose_table, make_pair, make_row
+from tracks.lists import genre_of, source_path
+from training.checkpoint import model_code, read_report
+from training.results_table import (
+    OWN,
+    Report,
+    add_result,
+    choose_table,
+    make_pair,
+    make_row,
+    split_digest,
+)
+from training.runs import lock_run
 
 ROOT = Path(__file__).resolve().parent
 
@@ -49,6 +62,7 @@ class Comparison:
     recipes: list[str] = setting([], "comparison", "files of flags to compare, one per row")
     num_seeds: int = setting(3, "comparison", "runs of each recipe, with seeds from --seed on")
     pair: list[str] = setting([], "comparison", "two recipes to compare with McNemar's test")
+    publish: bool = setting(False, "comparison", "write the table to results, not to runs/compare")
 
     def validate(self) -> None:
         """Raise `UserError` for settings that cannot work."""
@@ -82,7 +96,7 @@ class Recipe(NamedTuple):
     @property
     def folder(self) -> Path:
         """The folder of all runs on the data set."""
-        return Path("runs/compare", self.hparams.data_name())
+        return OWN / self.hparams.data_name()
 
     def words(self, *groups: str) -> list[str]:
         """Return words of a command line: the file, and the flags for all runs in these groups."""
@@ -151,13 +165,26 @@ def call(script: str, words: Sequence[str], log: Path) -> None:
     """Run a script with its output in `log`. Raises `UserError` if it fails."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w", encoding="utf-8") as file:
-        command = [sys.executable, str(ROOT / script), *words]
-        status = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
+        status = run_child([sys.executable, str(ROOT / script), *words], file)
     if status:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
         # the last line is the message of the error
         printed = [line for line in lines if line.strip()] or [f"exit status {status}"]
         raise UserError(f"{script} failed: {printed[-1]} (its output: {log})")
+
+
+def run_child(command: Sequence[str], file: TextIO) -> int:
+    """Run a command with its output in a file; return its status. It ends when this process does.
+
+    At the end of this process, killed or not, the system closes the pipe, which the child notices.
+    """
+    environment = os.environ | {support.start.END_WITH_PARENT: "1"}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": file, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        try:
+            return process.wait()
+        finally:
+            process.communicate()  # after Ctrl-C: closes the pipe and waits until the child ends
 
 
 def extract_features(recipe: Recipe, catalog: Catalog, known: dict[Path, Catalog]) -> Catalog:
@@ -166,8 +193,10 @@ def extract_features(recipe: Recipe, catalog: Catalog, known: dict[Path, Catalog
     `known` caches it by feature folder, since recipes can share features.
     """
     busy = f"{recipe.label}, features: another command is extracting; waiting until it ends"
-    # two commands that extract at once would write the same files
+    # the second is of an extraction that another command, which was killed, left behind
     with lock(recipe.folder / "features.lock", busy, wait=True):
+        with lock(recipe.hparams.feature_folder() / "features.lock", busy, wait=True):
+            pass
         log = recipe.folder / f"{recipe.name}-features.log"
         call("feature_extraction.py", recipe.words(), log)
     folder = recipe.hparams.feature_folder()
@@ -181,19 +210,36 @@ def extract_features(recipe: Recipe, catalog: Catalog, known: dict[Path, Catalog
 def run_seed(recipe: Recipe, seed: int, catalog: Catalog) -> Report:
     """Return the report of a run; start or continue the run unless it is finished."""
     folder = run_folder(recipe, seed, catalog)
-    path, log = folder / "report.json", Path(f"{folder}.log")
+    log = Path(f"{folder}.log")
     busy = f"{recipe.label}, seed {seed}: another command is running it; waiting until it ends"
     with lock(Path(f"{folder}.lock"), busy, wait=True):
-        if not path.exists():
+        if (report := finished_report(folder)) is None:
             print(f"{recipe.label}, seed {seed}: {log}", flush=True)
             train(recipe, ["--seed", str(seed), "--run_path", str(folder)], folder, log)
-        return json.loads(path.read_text(encoding="utf-8"))
+            report = finished_report(folder)
+    if report is None:
+        raise UserError(f"{folder} has no report, though the run has ended: see {log}")
+    return report
+
+
+def finished_report(folder: Path) -> Report | None:
+    """Return the report of a run; None if it has none, or if that is damaged, which is printed."""
+    try:
+        report = read_report(folder)
+        if report is not None:
+            check_form(report, {"valid": {"track_accuracy": is_share}, "minutes": is_number})
+        return report
+    except (UserError, ValueError, KeyError) as error:
+        print(f"*** {folder / 'report.json'}: {error}", flush=True)
+        return None
 
 
 def train(recipe: Recipe, own: list[str], folder: Path, log: Path) -> None:
     """Start a run in a folder, or continue the one there. Raises `UserError` if it fails."""
+    with lock_run(folder, wait=True):  # of a process that a killed command left behind
+        if not recipe.is_network:  # start again; what is there is of a killed process
+            shutil.rmtree(own_path(Path("runs"), str(folder.relative_to("runs"))), True)
     if not recipe.is_network:
-        shutil.rmtree(folder, ignore_errors=True)  # left by a killed process: start again
         call("classic.py", [*recipe.words(*CLASSICAL), *own], log)
     elif (folder / "hparams.json").exists():
         call("train_test.py", ["--resume", str(folder)], log)
@@ -216,14 +262,15 @@ def make_command(
 
 def describe_data(catalog: Catalog) -> dict[str, Any]:
     """Return what all rows of a table share: tracks, genres, the accuracy of a constant guess."""
-    folder, lists = catalog.hparams.dataset_path, catalog.lists
-    paths = [Path(folder, name) for names in lists.values() for name in names]
+    lists = catalog.lists
+    paths = [source_path(catalog.hparams, name) for names in lists.values() for name in names]
     hashes = run_jobs(lambda path: hash_file(path) if path.is_file() else "", paths, label="Hash")
     tracks = json.dumps([lists, *hashes])
     genres = [genre_of(name) for name in lists["test"]]
     return {
         "name": catalog.hparams.data_name(),
         "tracks": hashlib.sha256(tracks.encode()).hexdigest()[:32],
+        "split": split_digest(lists),
         "sizes": "/".join(str(len(names)) for names in lists.values()),
         "genres": catalog.hparams.genres,
         "chance": 100 * max(map(genres.count, genres)) / len(genres),
@@ -239,7 +286,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     reports: dict[str, list[Report]] = {}
     seeds = range(hparams.seed, hparams.seed + comparison.num_seeds)
     data = describe_data(catalog)
-    table = choose_table(data)
+    table = choose_table(data, comparison.publish)
+    labels: dict[str, str] = {}  # of the rows, by recipe
     for recipe in recipes.values():
         try:
             features = extract_features(recipe, catalog, known)
@@ -248,12 +296,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"*** {recipe.label}: {error}", flush=True)
             continue
         row = make_row(make_command([recipe], hparams, comparison), reports[recipe.name])
-        add_result(table, data, "rows", recipe.label, row)  # now, in case the command is stopped
+        # now, in case the command is stopped
+        labels[recipe.name] = add_result(table, data, "rows", recipe.label, row)
     if comparison.pair and {*comparison.pair} <= reports.keys():
         pair = [recipes[name] for name in comparison.pair]
         command = make_command(pair, hparams, comparison, "--pair", *comparison.pair)
         both = [reports[name] for name in comparison.pair]
-        value = make_pair(command, [each.label for each in pair], both, seeds)
+        value = make_pair(command, [labels[each.name] for each in pair], both, seeds)
         add_result(table, data, "pairs", " ".join(value["rows"]), value)
     if table.exists():
         shown = table.with_suffix(".md")

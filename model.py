@@ -110,10 +110,12 @@ class Baseline(nn.Module):
         x = self.conv0(x)  # (batch, 32, 127) for 1024 frames
         x = self.conv1(x)  # (batch, 32, 15)
         x = self.conv2(x)  # (batch, 64, 3)
-        return self.linear[:-1](x.flatten(1))
+        # layer by layer: torch.jit.script cannot slice a Sequential
+        x = self.linear[1](self.linear[0](x.flatten(1)))
+        return self.linear[2](x)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear[-1](self.embed(x))
+        return self.linear[3](self.embed(x))
 
 
 class FCN4(nn.Module):

@@ -9,6 +9,8 @@ tagging prints tags and a sentence with them. `--timeline` shows how the predict
 track. All settings come from the run's checkpoint; no flag changes them.
 """
 
+import support.start  # noqa: F401 - Ctrl-C ends it quietly while modules load
+
 import argparse
 import csv
 import io
@@ -23,21 +25,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio.chunks import describe_length, seconds_of, track_chunks
-from audio.reading import continue_past_errors, find_audio
+from audio.reading import find_audio, print_warnings
+from audio.silence import SilenceMeter
 from hparams import HParams
-from support.errors import UserError, run_script
+from support.errors import UserError, continue_past_errors, run_script, visible
 from support.files import free_name, write_text
-from training.checkpoint import find_weights
+from tracks.likeness import level
+from training.runs import find_weights
 from training.tasks import TASKS
 from training.trained_run import TrainedRun, parse_run_flags, run_parser
 
+SILENT = "silent"  # instead of a genre or tags
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # how text begins that a spreadsheet takes for a formula
+
 
 class Prediction(NamedTuple):
-    """A run's prediction of a track: probabilities (chunks, classes), and rows before padding."""
+    """What a run predicts for a track."""
 
     path: Path
-    chunks: NDArray
-    rows: int
+    chunks: NDArray  # probabilities (chunks, classes)
+    rows: int  # without padding
+    silent: NDArray  # whether each chunk is silent (chunks,)
+    level: NDArray  # mean and deviation of the feature (2,)
 
     @property
     def probabilities(self) -> NDArray:
@@ -80,8 +89,8 @@ def predict_track(path: str | Path, run: TrainedRun, whole: bool = False) -> Pre
     Returns
     -------
     Prediction
-        `.probabilities` (classes,) of the track and `.chunks` (chunks, classes);
-        `run.hparams.classes` names the classes.
+        `.probabilities` (classes,) of the track, `.chunks` (chunks, classes) and `.silent`
+        (chunks,); `run.hparams.classes` names the classes.
 
     Raises
     ------
@@ -94,28 +103,52 @@ def predict_track(path: str | Path, run: TrainedRun, whole: bool = False) -> Pre
     >>> predict_track("song.wav", run).probabilities.shape == (len(run.hparams.classes),)
     True
     """
-    parts, rows = [], 0
-    for chunks, real in track_chunks(Path(path), run.settings(whole)):
+    settings = run.settings(whole)
+    meter, parts, rows, total, squares = SilenceMeter(settings), [], 0, 0.0, 0.0
+    for chunks, real in track_chunks(Path(path), settings, meter.listen):
         parts.append(run.probabilities(chunks))  # (n, classes)
-        rows += real
-    return Prediction(Path(path), np.concatenate(parts), rows)
+        values = chunks.reshape(-1, settings.num_bins)[:real].astype(np.float64)
+        rows, total, squares = rows + real, total + values.sum(), squares + np.square(values).sum()
+    silent = meter.silent_chunks(sum(map(len, parts)))
+    track = level(total, squares, rows * settings.num_bins)
+    return Prediction(Path(path), np.concatenate(parts), rows, silent, track)
 
 
 def name_classes(indices: Iterable[int], probabilities: NDArray, hparams: HParams) -> str:
     """Classes and their probabilities as text: "jazz 81.2 %, blues 10.5 %"."""
-    return ", ".join(f"{hparams.classes[i]} {100 * probabilities[i]:.1f} %" for i in indices)
+    shares = (f"{hparams.classes[i]} {100 * probabilities[i]:.1f} %" for i in indices)
+    return visible(", ".join(shares))
 
 
 def describe(prediction: Prediction, top: int, hparams: HParams) -> str:
     """A line with the `top` classes of a track; for tagging, a second line with a sentence."""
-    probabilities = prediction.probabilities
+    name, probabilities = visible(prediction.path), prediction.probabilities
+    if prediction.silent.all():
+        return f"{name}: {SILENT}"
     best = np.argsort(-probabilities, kind="stable")[:top]
-    line = f"{prediction.path}: {name_classes(best, probabilities, hparams)}"
+    line = f"{name}: {name_classes(best, probabilities, hparams)}"
     if prediction.rows < hparams.chunk_length:
         seconds, chunk = (seconds_of(n, hparams) for n in (prediction.rows, hparams.chunk_length))
         line += f" ({seconds:.1f} s, shorter than a chunk of {chunk:.1f} s: padded with silence)"
     sentence = TASKS[hparams.task].sentence(probabilities, hparams.classes)
-    return f"{line}\n  {sentence}" if sentence else line
+    return f"{line}\n  {visible(sentence)}" if sentence else line
+
+
+def is_unlike(prediction: Prediction, run: TrainedRun) -> bool:
+    """Whether a track is not silent, but unlike those that the run was trained on."""
+    return not prediction.silent.all() and run.is_unlike(prediction.level)
+
+
+def describe_unlike(prediction: Prediction, run: TrainedRun) -> str:
+    """A warning about a track that is unlike those that the run was trained on."""
+    mean, deviation = prediction.level
+    usual, spread = run.train["spread"]["median"]
+    return (
+        f"*** {visible(prediction.path)} is unlike the tracks that this run was trained on "
+        f"({visible(run.hparams.dataset_path)}: {run.train['tracks']} tracks, whose feature has a "
+        f"mean of about {usual:.3g} and a deviation of {spread:.3g}; here {mean:.3g} and "
+        f"{deviation:.3g}): do not rely on its prediction"
+    )
 
 
 def chunk_edges(prediction: Prediction, hparams: HParams) -> NDArray:
@@ -127,12 +160,17 @@ def chunk_edges(prediction: Prediction, hparams: HParams) -> NDArray:
 def describe_timeline(prediction: Prediction, hparams: HParams) -> Iterator[str]:
     """Yield a line for each stretch of chunks with one prediction: its time and its classes."""
     times = chunk_edges(prediction, hparams)
-    found = [TASKS[hparams.task].predicted(row) for row in prediction.chunks]
+    found = [
+        None if silent else TASKS[hparams.task].predicted(row)
+        for row, silent in zip(prediction.chunks, prediction.silent)
+    ]
     end = 0  # the index of the chunk after a stretch
     for indices, group in groupby(found):
         start, end = end, end + len(list(group))
-        means = prediction.chunks[start:end].mean(0)
-        classes = name_classes(indices, means, hparams) or "no tag is likely"
+        classes = SILENT
+        if indices is not None:
+            means = prediction.chunks[start:end].mean(0)
+            classes = name_classes(indices, means, hparams) or "no tag is likely"
         yield f"  {f'{clock_time(times[start])} to {clock_time(times[end])}':>18}  {classes}"
 
 
@@ -141,6 +179,17 @@ def clock_time(seconds: float) -> str:
     minutes, seconds = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def show_timeline(
+    prediction: Prediction, hparams: HParams, taken: set[Path], unwritten: list[str]
+) -> None:
+    """Print and draw the timeline of a track; add an error of the picture to `unwritten`."""
+    print(*describe_timeline(prediction, hparams), sep="\n")
+    for picture in continue_past_errors(
+        lambda _: draw_timeline(prediction, taken, hparams), [prediction.path], unwritten
+    ):
+        print(f"  {visible(picture)}", flush=True)
 
 
 def draw_timeline(prediction: Prediction, taken: set[Path], hparams: HParams) -> Path:
@@ -153,28 +202,35 @@ def draw_timeline(prediction: Prediction, taken: set[Path], hparams: HParams) ->
     from training.plots import plot_timeline  # matplotlib takes a second to load
 
     path = free_name(Path(f"{prediction.path.name}-timeline.png"), taken)
-    # fonts cannot show the bytes of a name that is not UTF-8
-    title = prediction.path.name.encode(errors="backslashreplace").decode()
-    times = chunk_edges(prediction, hparams)
-    save_picture(path, plot_timeline, prediction.chunks, times, hparams.classes, title)
+    times, title = chunk_edges(prediction, hparams), visible(prediction.path.name)
+    shares = np.where(prediction.silent[:, None], np.nan, prediction.chunks)
+    save_picture(path, plot_timeline, shares, times, hparams.classes, title)
     return path
 
 
 def to_rows(prediction: Prediction, timeline: bool, hparams: HParams) -> list[dict[str, Any]]:
-    """A track as plain values, in one row or in a row per chunk; times are in seconds."""
-    times, shares = chunk_edges(prediction, hparams), prediction.chunks
+    """A track as plain values, in one row or in a row per chunk; times are in seconds.
+
+    Silence has no probabilities: they are None.
+    """
+    times, shares, silences = chunk_edges(prediction, hparams), prediction.chunks, prediction.silent
     if not timeline:
         times, shares = times[[0, -1]], prediction.probabilities[None]  # (1, classes)
-    return [
-        {
-            "track": str(prediction.path),
-            "begin": round(float(begin), 3),
-            "end": round(float(end), 3),
-            "predicted": ", ".join(hparams.classes[i] for i in TASKS[hparams.task].predicted(row)),
-            "probabilities": dict(zip(hparams.classes, map(float, row))),
-        }
-        for row, begin, end in zip(shares, times, times[1:])
-    ]
+        silences = np.array([silences.all()])
+    rows = []
+    for row, silent, begin, end in zip(shares, silences, times, times[1:]):
+        names = [hparams.classes[i] for i in TASKS[hparams.task].predicted(row)]
+        values = [None if silent else float(share) for share in row]
+        rows.append(
+            {
+                "track": str(prediction.path),
+                "begin": round(float(begin), 3),
+                "end": round(float(end), 3),
+                "predicted": SILENT if silent else ", ".join(names),
+                "probabilities": dict(zip(hparams.classes, values)),
+            }
+        )
+    return rows
 
 
 def to_json(
@@ -184,6 +240,7 @@ def to_json(
     tracks = []
     for prediction in predictions:
         [row] = to_rows(prediction, False, run.hparams)
+        row["unlike"] = is_unlike(prediction, run)
         if timeline:
             row["timeline"] = to_rows(prediction, True, run.hparams)
         tracks.append(row)
@@ -193,14 +250,32 @@ def to_json(
 
 def to_csv(predictions: list[Prediction], timeline: bool, hparams: HParams) -> str:
     """All predictions as a table with one row per track, or per chunk of a timeline."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["track", "begin", "end", "predicted", *hparams.classes])
+    lines = [csv_line(["track", "begin", "end", "predicted", *hparams.classes])]
     for prediction in predictions:
         for row in to_rows(prediction, timeline, hparams):
             *cells, probabilities = row.values()
-            writer.writerow([*cells, *probabilities.values()])
-    return text.getvalue()
+            lines.append(csv_line([*cells, *probabilities.values()]))
+    return "".join(lines)
+
+
+def csv_line(cells: Iterable[Any]) -> str:
+    r"""A line of CSV; text that a spreadsheet would run as a formula gets an apostrophe.
+
+    >>> csv_line(["=1+1", -1.5, None])
+    "'=1+1,-1.5,\n"
+    """
+    line = io.StringIO()  # ends with CR and LF, so that names with either are quoted
+    csv.writer(line).writerow(
+        f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in cells
+    )
+    return line.getvalue().removesuffix("\r\n") + "\n"
+
+
+def predict_and_warn(path: Path, run: TrainedRun, whole: bool) -> Prediction:
+    """Predict an audio file; print what a user should know of it, as that it has no end mark."""
+    prediction = predict_track(path, run, whole)
+    print_warnings(path)
+    return prediction
 
 
 def predict_files(
@@ -216,17 +291,14 @@ def predict_files(
     unwritten: list[str] = []
     try:
         for prediction in continue_past_errors(
-            lambda path: predict_track(path, run, args.whole), paths, broken
+            lambda path: predict_and_warn(path, run, args.whole), paths, broken
         ):
             predictions.append(prediction)
             print(describe(prediction, args.top, run.hparams), flush=True)
-            if not args.timeline:
-                continue
-            print(*describe_timeline(prediction, run.hparams), sep="\n")
-            for picture in continue_past_errors(
-                lambda each: draw_timeline(each, taken, run.hparams), [prediction], unwritten
-            ):
-                print(f"  {picture}", flush=True)
+            if is_unlike(prediction, run):
+                print(describe_unlike(prediction, run), flush=True)
+            if args.timeline:
+                show_timeline(prediction, run.hparams, taken, unwritten)
     finally:
         write_tables(predictions, broken, run, args, unwritten)
     return broken, unwritten
@@ -252,7 +324,7 @@ def write_tables(
 
     # all before the first print, which fails if its reader, such as `head`, has ended
     for name in list(continue_past_errors(write, texts, unwritten)):
-        print(f"{name}: {len(predictions)} tracks")
+        print(f"{visible(name)}: {len(predictions)} tracks")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -260,7 +332,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     run = TrainedRun(find_weights(args.run), args.device)
     length = describe_length(run.settings(args.whole))
-    print(f"Run: {run}\n{length}{'' if args.whole else '; --whole takes all'}")
+    more = "; --whole takes all" if run.settings(args.whole).feature_length else ""
+    print(f"Run: {run}\n{length}{more}")
     paths = find_audio(args.files)
     broken, unwritten = predict_files(paths, run, args)
     if broken:

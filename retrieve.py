@@ -9,11 +9,12 @@ scaled to length 1. `--index` embeds the new and changed files in a folder. A qu
 every track in the index. `--evaluate` scores how early each test track finds others of its genre.
 """
 
+import support.start  # noqa: F401 - Ctrl-C ends it quietly while modules load
+
 import argparse
 import dataclasses
-import json
 import sys
-import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +24,26 @@ from tqdm import tqdm
 
 from audio.chunks import cut_chunks, describe_length, kept_samples
 from audio.features import mfcc
-from audio.reading import continue_past_errors, find_audio, load_audio
+from audio.reading import find_audio, load_audio, print_warnings
 from hparams import HParams
-from support.errors import UserError, run_script
-from support.files import hash_file, lock, source_state, write_text
+from support.errors import UserError, continue_past_errors, explain, run_script, visible
+from support.files import hash_file, source_state, write_json
 from support.parallel import run_jobs
-from tracks.catalog import Track, check_duplicates, get_label, is_split, read_catalog, read_chunks
-from training import ranking
-from training.checkpoint import find_weights, load_checkpoint
-from training.index import (
-    EmbeddingModel,
-    Index,
-    choose_index,
-    delete_index,
-    embedding_model,
-    index_folder,
-    nearest,
-    rows_of_file,
-    unchanged_tracks,
-    write_index,
+from tracks.catalog import (
+    LABELS,
+    Track,
+    check_duplicates,
+    get_label,
+    is_split,
+    read_catalog,
+    read_chunks,
 )
+from tracks.lists import source_path
+from training import ranking
+from training.checkpoint import load_checkpoint
+from training.index import choose_index, embedding_model, index_folder, nearest, rows_of_file
+from training.index_files import Index, open_index
+from training.runs import Run, find_weights
 from training.trained_run import (
     TrainedRun,
     embed_chunks,
@@ -52,7 +53,6 @@ from training.trained_run import (
     to_unit_length,
 )
 
-SAVE_SECONDS = 60  # between writes of a growing index, in case the process is killed
 PRECISION_AT = 10  # neighbours that count for the precision
 
 
@@ -81,56 +81,34 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def build_index(collection: str, run: TrainedRun, failed: list[str]) -> None:
     """Embed the new and changed files in a folder, and remove deleted ones from its index.
 
-    Errors of single files are added to `failed`. If the folder has no track, its index is deleted
-    and a `UserError` raised.
+    Errors of single files are added to `failed`. If interrupted, the index keeps what is done. If
+    the folder has no track, its index is deleted and a `UserError` raised.
     """
     if not Path(collection).is_dir():
         raise UserError(f"--index {collection}: there is no such folder; name one of audio files")
-    model, paths = embedding_model(run), find_audio([collection])
+    model, found = embedding_model(run), find_audio([collection])
+    files = [path for path in found if isinstance(path, Path)]
+    errors = [error for error in found if isinstance(error, UserError)]
+    paths = {path.relative_to(collection).as_posix(): path for path in files}
+
+    def embed(name: str) -> tuple[dict[str, Any], NDArray]:
+        state = source_state(paths[name])  # before reading, so that a later change is noticed
+        entry = {"name": name, **state, "hash": hash_file(paths[name])}
+        print_warnings(paths[name])
+        return entry, embed_track(paths[name], run)
+
     folder = index_folder(run.weights, collection)
-    busy = f"another command is writing to {folder}: wait until it has ended"
-    with lock(folder / "index.lock", busy):
-        if isinstance(paths[0], UserError):
-            delete_index(folder)
-            raise paths[0]
-        files = [path for path in paths if isinstance(path, Path)]
-        update_index(folder, Path(collection), files, run, model, failed)
-
-
-def update_index(
-    folder: Path,
-    collection: Path,
-    paths: list[Path],
-    run: TrainedRun,
-    model: EmbeddingModel,
-    failed: list[str],
-) -> None:
-    """Bring the index in `folder` up to date with the audio files in a collection.
-
-    If interrupted, it still writes the embeddings that are done.
-    """
-
-    def embed(name: str) -> None:
-        state = source_state(by_name[name])  # before reading, so that a later change is noticed
-        entry = {"name": name, **state, "hash": hash_file(by_name[name])}
-        known[name] = entry, embed_track(by_name[name], run)
-
-    by_name = {path.relative_to(collection).as_posix(): path for path in paths}
-    known = unchanged_tracks(folder, model, by_name)
-    kept, saved = len(known), time.monotonic()
-    new = tqdm([name for name in by_name if name not in known], desc="Embed", disable=None)
-    try:
-        for _ in continue_past_errors(embed, new, failed):
-            if time.monotonic() - saved > SAVE_SECONDS:
-                write_index(folder, str(collection.resolve()), model, known)
-                saved = time.monotonic()
-    finally:
-        if known:
-            write_index(folder, str(collection.resolve()), model, known)
-    if not known:
-        delete_index(folder)
+    with open_index(folder, Path(collection).resolve(), model, paths) as index:
+        kept = set(index.names)
+        new = tqdm([name for name in paths if name not in kept], desc="Embed", disable=None)
+        for entry, embedding in continue_past_errors(embed, chain(files and errors, new), failed):
+            index.add(entry, embedding)
+    if not files:
+        raise errors[0]
+    if not index.names:
         raise UserError(f"{collection} has no readable track, see above")
-    print(f"{len(known) - kept} tracks embedded, {kept} were already; index: {folder}")
+    embedded = len(index.names) - len(kept)
+    print(f"{embedded} tracks embedded, {len(kept)} were already; index: {folder}")
 
 
 def format_neighbours(path: Path, index: Index, run: TrainedRun, top: int) -> str:
@@ -140,9 +118,10 @@ def format_neighbours(path: Path, index: Index, run: TrainedRun, top: int) -> st
     """
     query = embed_track(path, run)  # first: its error explains what is wrong with the file
     rows, cosines = nearest(query, index.embeddings, top, rows_of_file(path, index))
-    lines = [f"0 (1.0) {path}"]
+    lines = [f"0 (1.0) {visible(path)}"]
     for number, (row, cosine) in enumerate(zip(rows, cosines), start=1):
-        lines.append(f"{number} ({round(float(cosine), 4)}) {index.tracks[row]['name']}")
+        name = visible(index.tracks[row]["name"])
+        lines.append(f"{number} ({round(float(cosine), 4)}) {name}")
     return "\n".join(lines)
 
 
@@ -151,7 +130,7 @@ def search(
 ) -> None:
     """Print the tracks of a collection most similar to each file; add errors to `failed`."""
     index = choose_index(run, collection)
-    print(f"Index: {index.collection}, {len(index.tracks)} tracks")
+    print(f"Index: {visible(index.collection)}, {len(index.tracks)} tracks")
     for lines in continue_past_errors(
         lambda path: format_neighbours(path, index, run, top), find_audio(files), failed
     ):
@@ -177,7 +156,7 @@ def mean_mfccs(tracks: list[Track], hparams: HParams) -> NDArray:
     rows = (hparams.feature_length or None) if hparams.feature == "cqt" else None
 
     def mean_mfcc(track: Track) -> NDArray:
-        y = load_audio(Path(hparams.dataset_path, track.name), hparams, kept_samples(hparams))
+        y = load_audio(source_path(hparams, track.name), hparams, kept_samples(hparams))
         return mfcc(y, hparams)[:rows].mean(0)
 
     return np.stack(list(run_jobs(mean_mfcc, tracks, hparams.num_workers, "MFCC")))
@@ -211,10 +190,11 @@ def evaluate(run: TrainedRun) -> None:
     results = {
         "tracks": len(test),
         "alone": int((others == 0).sum()),  # tracks that no other test track shares a genre with
+        "queries": len(ranking.choose_queries(labels)),
         "neighbours": count,
         "scores": {name: each._asdict() for name, each in scores.items()},
     }
-    write_text(run.weights.parent / "retrieval.json", json.dumps(results, indent=1))
+    write_json(run.weights.parent / "retrieval.json", results)
     print(format_scores(results))
 
 
@@ -258,7 +238,10 @@ def score_rankings(
 def format_scores(results: dict[str, Any]) -> str:
     """The scores in `retrieval.json` as a table."""
     count, alone = results["neighbours"], results["alone"]
-    lines = [f"Test split: {results['tracks']} tracks, each compared with all others"]
+    tracks, queries = results["tracks"], results["queries"]
+    lines = [f"Test split: {tracks} tracks, each compared with all others"]
+    if queries == ranking.MOST_QUERIES < tracks:
+        lines = [f"Test split: {tracks} tracks; {queries} random ones compared with all others"]
     if alone:
         lines.append(f"{alone} tracks are the only ones of their genre: they are not scored")
     if count < PRECISION_AT:
@@ -270,6 +253,16 @@ def format_scores(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def reject(run: Run, args: argparse.Namespace) -> str:
+    """Why the parts of a command suit a run less than others; "" if they suit it."""
+    task = run.settings.get("task")
+    if args.evaluate and not (task in LABELS and LABELS[task].are_folders):
+        return f"its task is {task}"
+    if args.collection and not index_folder(run.weights, args.collection).is_dir():
+        return f"has no index of {args.collection}"
+    return ""
+
+
 def main(argv: list[str] | None = None) -> int:
     """Index, search and evaluate; if one fails, the others still run.
 
@@ -277,7 +270,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     args = parse(argv)
     failed: list[str] = []
-    run = TrainedRun(find_weights(args.run), args.device)
+    run = TrainedRun(find_weights(args.run, lambda each: reject(each, args)), args.device)
     print(f"Run: {run}\n{describe_length(run.hparams)}")
     searched = args.collection or args.index
     parts = {
@@ -289,8 +282,10 @@ def main(argv: list[str] | None = None) -> int:
     for name in (name for name in parts if getattr(args, name)):
         try:
             parts[name]()
-        except (UserError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            print(f"error: {explain(error, name)}", file=sys.stderr)
             status = 1
     if failed:
         print(f"{len(failed)} could not be read, see above", file=sys.stderr)

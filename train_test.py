@@ -11,6 +11,8 @@ holds the settings, weights, scores and pictures. `--resume` continues an interr
 # mypy: disable-error-code="attr-defined, arg-type"
 # torch's type for data sets lacks the attributes of `GTZANDataset`
 
+import support.start  # noqa: F401 - Ctrl-C ends it quietly while modules load
+
 import math
 import platform
 import random
@@ -18,7 +20,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,21 +32,30 @@ from torch.utils.data import DataLoader
 from data_manager import get_dataloader, keep_on
 from hparams import HParams
 from support.errors import UserError, run_script
+from support.flags import given_flags, make_parser, replace_given
 from tracks.catalog import read_catalog
 from tracks.lists import SPLITS
 from training import checkpoint
 from training.build import count_parameters, make_model
 from training.checkpoint import History
-from training.device import device_name, find_device
+from training.device import device_name, find_device, machine_name
 from training.metrics import average_by_track
 from training.optimization import make_optimizer, make_scheduler
 from training.progress import Scalars, label_epoch, progress, summary_writer
 from training.report import delete_report, write_report
-from training.resume import restore_epoch, resume_settings, save_epoch
+from training.resume import restore_epoch, resume_settings, save_epoch, write_settings
+from training.runs import advise_epochs, format_runs, open_run
 from training.tasks import TASKS
 
 FEW_STEPS = 5  # in an epoch, too few to learn much
 Loaders = Sequence[DataLoader]  # in the order of SPLITS; without test while training
+
+
+class FinishedRun(NamedTuple):
+    """A run that was trained and tested: its folder, and its report."""
+
+    folder: Path
+    report: dict[str, Any]
 
 
 def set_seed(seed: int) -> None:
@@ -62,14 +73,15 @@ class Runner:
     Parameters
     ----------
     hparams : HParams
-        Settings, with `genres` (or `tags`) filled in.
+        Settings, with `genres` (or `tags`) filled in, as `read_catalog(hparams).hparams` has them.
     train_loader : DataLoader, optional
         Loader of the train split. Class weights and the one-cycle schedule need it.
 
     Raises
     ------
     UserError
-        If the model does not exist or does not fit its input, or if the device is missing.
+        If genres (or tags) are unset, if the model does not exist or does not fit its input, or if
+        the device is missing.
 
     Examples
     --------
@@ -157,16 +169,6 @@ class Runner:
         return 0 < self.hparams.patience <= epoch - self.best_epoch
 
 
-def parse_settings(argv: list[str] | None) -> tuple[HParams, Path | None]:
-    """Settings of the command line, and the folder of the run to resume, or None."""
-    hparams, folder = HParams().parse_argument(argv), None
-    if hparams.resume:
-        hparams, folder = resume_settings(hparams, argv)
-    if hparams.tensorboard:
-        summary_writer()  # a missing package ends the run before anything is written
-    return hparams, folder
-
-
 def check_data(runner: Runner, loaders: Loaders, skipped: dict[str, int]) -> dict[str, Any]:
     """Print sizes and warnings; return the entries of the report on skipped tracks and tags.
 
@@ -213,7 +215,7 @@ def train(runner: Runner, loaders: Loaders, folder: Path) -> History:
         raise UserError(
             f"--num_epochs {hparams.num_epochs}: the run {folder} has {len(history)} epochs already"
         )
-    checkpoint.write_settings(folder, hparams)
+    write_settings(folder, hparams)
     delete_report(folder)
     scalars = Scalars(folder, history, hparams)
     while not finished(runner, history):
@@ -282,6 +284,7 @@ def evaluate_best(
         "parameters": count_parameters(runner.model),
         "minutes": runner.seconds / 60,
         "device": device_name(str(runner.device)),
+        "machine": machine_name(runner.device),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "tracks": task.list_tracks(*chunks, test_loader.dataset.names, classes),
         **findings,
@@ -293,27 +296,70 @@ def predict_chunks(runner: Runner, loader: DataLoader) -> tuple[NDArray, NDArray
     return runner.predict(loader), loader.dataset.y.cpu().numpy(), loader.dataset.tracks
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Train, test and report."""
-    hparams, folder = parse_settings(argv)
+def train_run(hparams: HParams, folder: Path | None = None) -> FinishedRun:
+    """Train on a data set whose features are extracted, test, and write the run folder.
+
+    Parameters
+    ----------
+    hparams : HParams
+        The settings; unset genres (or tags) are filled in from the data set.
+    folder : Path, optional
+        The folder of an interrupted run to continue; by default `hparams.run_path`, or a new one.
+
+    Returns
+    -------
+    FinishedRun
+        Its `folder`, and its `report` as in `report.json`.
+
+    Raises
+    ------
+    UserError
+        If settings, data set or features cannot be used, or if nothing was learned.
+    """
+    hparams.validate()
     catalog = read_catalog(hparams)
+    hparams = catalog.hparams
+    if hparams.tensorboard:
+        summary_writer()  # a missing package ends the run before anything is written
     set_seed(hparams.seed)
-    loaders = get_dataloader(catalog.hparams, catalog)
-    runner = Runner(catalog.hparams, loaders[0])
+    loaders = get_dataloader(hparams, catalog)
+    runner = Runner(hparams, loaders[0])
     for loader in loaders:
         keep_on(runner.device, loader)
     findings = check_data(runner, loaders, catalog.skipped)
-    folder = folder or checkpoint.make_run_folder(catalog.hparams)
     print("Training on " + device_name(str(runner.device)))
-    try:
-        history = train(runner, loaders[:2], folder)
-    except KeyboardInterrupt:
-        print(f"to continue: {checkpoint.resume_command(folder)}", file=sys.stderr)
-        raise
-    report = evaluate_best(runner, loaders[1:], folder, findings)
-    print("Training Finished")
-    print(write_report(folder, report, history))
+    with open_run(hparams, folder) as folder:
+        try:
+            history = train(runner, loaders[:2], folder)
+        except KeyboardInterrupt:
+            print(f"to continue: {checkpoint.resume_command(folder)}", file=sys.stderr)
+            raise
+        report = evaluate_best(runner, loaders[1:], folder, findings)
+        print("Training Finished")
+        print(write_report(folder, report, history))
+    if advice := advise_epochs(folder, hparams.to_dict(), report, history):
+        print(advice)
     print(f"Run folder: {folder}")
+    return FinishedRun(folder, report)
+
+
+def parse(argv: list[str] | None) -> tuple[HParams, bool]:
+    """Read the flags; return the settings, and whether to print the table of runs."""
+    parser = make_parser(HParams())
+    parser.add_argument("--runs", action="store_true", help="print a table of the runs in runs")
+    given = given_flags(parser, argv)
+    return replace_given(HParams(), given, parser), given["runs"]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train, test and report; with `--runs` print the table of runs instead."""
+    (hparams, runs), folder = parse(argv), None
+    if runs:
+        print(format_runs())
+        return
+    if hparams.resume:
+        hparams, folder = resume_settings(hparams, argv)
+    train_run(hparams, folder)
 
 
 if __name__ == "__main__":

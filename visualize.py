@@ -11,6 +11,8 @@ current folder or in `--out`; the pages of a run are saved in its folder. `audio
 `training/plots.py` draw the parts of a page.
 """
 
+import support.start  # noqa: F401 - Ctrl-C ends it quietly while modules load
+
 import argparse
 import dataclasses
 from collections.abc import Callable
@@ -24,15 +26,15 @@ from matplotlib.figure import Figure, FigureBase
 from numpy.typing import NDArray
 
 from audio import plots
-from audio.chunks import network_feature, row_seconds
+from audio.chunks import check_finite, network_feature, row_seconds
 from audio.effects import EFFECTS, draw_parameters, within_range
 from audio.features import extract_feature, warn_of_empty_mels
-from audio.reading import continue_past_errors, find_audio, open_audio, read_start
+from audio.reading import find_audio, open_audio, read_start
 from hparams import HParams
 from support.canvas import SMALL, TINY, TWO_SIDED_MAP, new_page, save_picture
-from support.errors import UserError, run_script
+from support.errors import UserError, continue_past_errors, run_script, visible
 from support.files import free_name
-from support.flags import make_parser, replace_given, unknown_flag
+from support.flags import make_parser, parse_flags, replace_given
 
 EXCERPT = 2.0  # seconds on which short and long windows are compared
 MOST_FILTERS = 64  # on a page
@@ -84,7 +86,8 @@ def features_page(path: Path, seconds: float, hparams: HParams) -> Figure:
     y = read_start(path, seconds, hparams)
     rows = ["waveform waveform", "linear db", "log mel", "short long", "mfcc cqt"]
     heights = {"height_ratios": [0.7, 1, 1, 1, 1]}
-    title = f"{path.name}, {len(y) / hparams.sample_rate:.1f} s at {hparams.sample_rate} Hz"
+    seconds = len(y) / hparams.sample_rate
+    title = f"{visible(path.name)}, {seconds:.1f} s at {hparams.sample_rate} Hz"
     figure, axes = new_page(11, 14.5, [row.split() for row in rows], title, **heights)
     plots.plot_waveform(y, hparams.sample_rate, axes["waveform"]).set_title("Waveform")
     linear, db = plots.stft_settings(hparams, scale="none"), plots.stft_settings(hparams)
@@ -149,7 +152,8 @@ def mel_page(hparams: HParams) -> Figure:
 def chunks_page(path: Path, seconds: float, hparams: HParams) -> Figure:
     """A page of a file's feature as the model receives it, cut into chunks."""
     feature, real, counted = network_feature(path, seconds, hparams)
-    figure, axes = new_page(11, 4.6, [["chunks"]], path.name)
+    check_finite(path, feature)
+    figure, axes = new_page(11, 4.6, [["chunks"]], visible(path.name))
     plots.plot_chunks(feature, real, counted, hparams, axes["chunks"])
     return figure
 
@@ -162,7 +166,7 @@ def augment_page(path: Path, seconds: float, hparams: HParams) -> Figure:
     limits = plots.colour_limits(features[ORIGINAL], settings)
     mosaic = [[f"{title} y", title, f"{title} minus"] for title in made]
     mosaic[0][2] = "."  # empty: the original does not differ from itself
-    page = f"{path.name}: copies by data_augment.py, seed {hparams.seed}"
+    page = f"{visible(path.name)}: copies by data_augment.py, seed {hparams.seed}"
     figure, axes = new_page(11, 1.75 * len(made) + 0.6, mosaic, page, sharex=True)
     for title, y in made.items():
         ax = plots.plot_waveform(y, hparams.sample_rate, axes[f"{title} y"])
@@ -230,10 +234,12 @@ def draw_run(args: argparse.Namespace) -> None:
 
     Raises `UserError` if the run has neither.
     """
-    from training.checkpoint import find_run_folder, read_history, read_report  # it loads torch
+    from training.checkpoint import read_history, read_report  # it loads torch
     from training.plots import run_page
+    from training.runs import Run, advise_epochs, find_run_folder
 
-    folder = find_run_folder(args.run)
+    folder = find_run_folder(args.run, needs_weights=args.filters == "")
+    args.run = str(folder)  # the filters are those of the same run
     history, report = read_history(folder), read_report(folder)
     if not history and not report:
         raise UserError(
@@ -244,15 +250,20 @@ def draw_run(args: argparse.Namespace) -> None:
         print(f"{folder} has no history.csv, like all runs of classic.py: no learning curves")
     if not report:
         print(f"{folder} has no report.json, as its training has not ended: learning curves only")
-    save(run_picture(args, folder, "run"), run_page, folder.resolve().name, history, report)
+    advice = ""
+    if line := advise_epochs(folder, Run(folder).settings, report or {}, history):
+        print(line)
+        advice = "The best epoch is the last one: more may help"
+    title = visible(folder.resolve().name)
+    save(run_picture(args, folder, "run"), run_page, title, history, report, advice)
 
 
 def draw_filters(args: argparse.Namespace) -> None:
     """Draw the page of the filters in the first convolution of a run."""
-    from training.checkpoint import find_weights
+    from training.runs import find_weights
     from training.trained_run import TrainedRun
 
-    run = TrainedRun(find_weights(args.filters or None), "cpu")
+    run = TrainedRun(find_weights(args.filters or args.run), "cpu")
     weights = first_filters(run.model)
     count, bins, rows = weights.shape
     shape = f"{bins} x {rows} (bins x rows of {1000 * row_seconds(run.hparams):.3g} ms)"
@@ -272,14 +283,15 @@ def run_picture(args: argparse.Namespace, folder: Path, name: str) -> Path:
 def save(path: Path, plot: Callable[..., FigureBase], *data: Any) -> None:
     """Write the figure of `plot(*data)`, and print its path."""
     save_picture(path, plot, *data)
-    print(path, flush=True)
+    print(visible(path), flush=True)
 
 
 def draw_tracks(args: argparse.Namespace, hparams: HParams) -> int:
     """Draw the pages of all files; return the exit status, 1 if a file cannot be read."""
-    if args.seconds and not args.chunks:
-        print(f"The first {args.seconds:g} s of each track; --seconds 0 takes all")
     asked = [name for name in ("chunks", "augment") if getattr(args, name)] or ["features"]
+    # chunks show what a model receives, which --seconds changes only if that is all of a track
+    if args.seconds and (asked != ["chunks"] or not hparams.feature_length):
+        print(f"The first {args.seconds:g} s of each track; --seconds 0 takes all")
     pages = {"features": features_page, "chunks": chunks_page, "augment": augment_page}
     failed: list[str] = []
     taken: set[Path] = set()  # files of several folders can have one name
@@ -312,23 +324,23 @@ def parse(argv: list[str] | None = None) -> tuple[argparse.Namespace, HParams]:
     add("--mel_filters", action="store_true", help="the mel filter bank and both mel scales")
     run: Any = {"nargs": "?", "const": "", "metavar": "RUN"}
     add("--run", **run, help="a run: learning curves, scores, hardest tracks [the newest]")
-    add("--filters", **run, help="the filters of a run's first convolution [the newest]")
+    add("--filters", **run, help="the filters of a run's first convolution [that of --run]")
     add("--out", default="", help="folder of the pictures [the current one; for a run, its own]")
-    args, unknown = parser.parse_known_intermixed_args(argv)
-    if unknown:
-        parser.error(unknown_flag(unknown[0], parser))
+    args = parse_flags(parser, argv)
     names = {f.name for f in dataclasses.fields(HParams)} & vars(args).keys()
     check_flags(parser, args, names)
     return args, replace_given(HParams(), {name: getattr(args, name) for name in names}, parser)
 
 
 def check_flags(parser: argparse.ArgumentParser, args: argparse.Namespace, names: set[str]) -> None:
-    """Exit with a message if there is no page to draw, or if settings (`names`) come with a run."""
+    """Exit with a message if there is no page to draw; settings (`names`) are not for runs."""
     if not 0 <= args.seconds < np.inf:
         parser.error(f"--seconds {args.seconds:g}: must be 0 (all) or more")
     if (args.chunks or args.augment) and not args.files:
         parser.error("--chunks and --augment draw files: name one")
     if args.files or args.windows or args.mel_filters:
+        if names and (args.run, args.filters) != (None, None):
+            print(f"*** --{min(names)}: the pages of a run show its own settings, not this one")
         return
     if args.run is None and args.filters is None:
         parser.error("name an audio file, or pass --windows, --mel_filters, --run or --filters")

@@ -14,8 +14,10 @@ from classic import CLASSIFIERS, Fitted, best_of, fit, main, probabilities, read
 from feature_extraction import main as extract_main
 from hparams import CLASSICAL
 from support.errors import UserError
+from support.files import read_json
 from tracks.catalog import read_catalog
-from training.checkpoint import find_run_to_resume, make_run_folder, write_settings
+from training.checkpoint import write_settings
+from training.runs import find_run_to_resume, make_run_folder
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +30,7 @@ def small_forest(monkeypatch):
 def classify(hparams, folder, **changed):
     """Run the script's main; returns its report."""
     main(flags(hparams, *CLASSICAL, run_path=str(folder), **changed))
-    return json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return read_json(folder / "report.json")
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 import math
+import re
 import statistics
 import threading
 import time
@@ -16,16 +17,21 @@ from filelock import FileLock
 
 import compare
 from compare import main
+from dataset.gtzan import GENRES as GTZAN_GENRES
+from dataset.gtzan import split_lists
 from hparams import CLASSICAL, HParams, in_group
 from support.errors import UserError
+from support.files import read_json, write_json
 from support.flags import flag_words
 from support.parallel import run_jobs
+from tracks.lists import load_lists
 from training import results_table
 from training.results_table import mcnemar
 
 NET = {"model": "Compact1D", "optimizer": "adamw", "batch_size": 4, "num_epochs": 2}
 SVM = {"feature": "mfcc", "model": "svm"}
 DATA = ["--dataset_path", "data", "--num_workers", "1"]
+OWN = Path("runs/compare/data.json")  # the table
 
 
 @pytest.fixture
@@ -58,8 +64,7 @@ def called(monkeypatch):
 def compared(recipes, *words):
     """Run the script's main with two seeds; returns its results and its table."""
     main([*DATA, "--num_seeds", "2", *words, "--recipes", *recipes])
-    results = Path("results/data.json").read_text(encoding="utf-8")
-    return json.loads(results), Path("results/data.md").read_text(encoding="utf-8")
+    return read_json(OWN), OWN.with_suffix(".md").read_text(encoding="utf-8")
 
 
 def reports_of(name):
@@ -106,9 +111,9 @@ def test_each_row_names_the_command_that_makes_it(recipes, called):
     command = row["command"]
     assert f"    {command}\n" in table
     assert command.startswith("python compare.py --recipes svm.args --num_seeds 2 --seed 0 ")
-    Path("results/data.json").unlink()
+    OWN.unlink()
     main(command.split()[2:])
-    again = json.loads(Path("results/data.json").read_text(encoding="utf-8"))["rows"]
+    again = read_json(OWN)["rows"]
     assert again["svm --scale db"]["scores"] == row["scores"]
 
 
@@ -163,25 +168,24 @@ def test_a_table_belongs_to_one_set_of_audio_lists_and_genres(
     change(data_set)
     after, kept = compared(["svm.args"], *words)
     assert (after, kept) == (before, table), "the first table is lost"
-    (path,) = Path("results").glob("data-*.json")
+    (path,) = OWN.parent.glob("data-*.json")
     assert f"this table is {path}" in capsys.readouterr().out
-    other = json.loads(path.read_text(encoding="utf-8"))
+    other = read_json(path)
     assert list(other["rows"]) == ["svm"]
     assert other["tracks"] != before["tracks"]
     compared(["svm.args"], "--scale", "db", *words)
-    assert len(json.loads(path.read_text(encoding="utf-8"))["rows"]) == 2
+    assert len(read_json(path)["rows"]) == 2
 
 
 def test_the_pair_of_a_changed_row_is_removed(recipes, called):
     results, _ = compared(recipes, "--pair", "net", "svm")
     (pair,) = results["pairs"].values()
     assert compared(recipes)[0]["pairs"] == results["pairs"]  # rows as they were
-    main([*DATA, "--num_seeds", "1", "--recipes", "svm.args"])
-    after = json.loads(Path("results/data.json").read_text(encoding="utf-8"))
-    assert after["pairs"] == {}
+    main([*DATA, "--num_seeds", "3", "--recipes", "svm.args"])
+    assert read_json(OWN)["pairs"] == {}
+    OWN.unlink()
     main(pair["command"].split()[2:])
-    again = json.loads(Path("results/data.json").read_text(encoding="utf-8"))
-    assert list(again["pairs"].values()) == [pair]
+    assert list(read_json(OWN)["pairs"].values()) == [pair]
 
 
 def test_a_command_waits_for_another_on_the_same_run(recipes, called, capsys):
@@ -192,6 +196,8 @@ def test_a_command_waits_for_another_on_the_same_run(recipes, called, capsys):
     def hold():
         with FileLock(first):
             held.set()
+            while called.count("feature_extraction.py") < 2:
+                time.sleep(0.01)
             time.sleep(0.5)
 
     threading.Thread(target=hold).start()
@@ -216,8 +222,7 @@ def test_rows_of_two_commands_at_once_are_all_kept(tmp_path, monkeypatch):
         )
 
     list(run_jobs(add, list(range(40)), 8))
-    results = json.loads(Path("results/data.json").read_text(encoding="utf-8"))
-    assert len(results["rows"]) == 40
+    assert len(read_json(Path("results/data.json"))["rows"]) == 40
 
 
 def test_minutes_are_never_powers_of_ten():
@@ -231,8 +236,7 @@ def test_a_recipe_that_fails_does_not_stop_the_others(recipes, called, capsys):
     with pytest.raises(UserError, match="bad: failed, see above; other rows are written"):
         compared(["bad.args", *recipes])
     assert "*** bad: --model Compact1D: Compact1D takes chunks of 16 " in capsys.readouterr().out
-    rows = json.loads(Path("results/data.json").read_text(encoding="utf-8"))["rows"]
-    assert list(rows) == ["net", "svm"]
+    assert list(read_json(OWN)["rows"]) == ["net", "svm"]
 
 
 def test_a_pair_is_tested_track_by_track(recipes, called):
@@ -260,13 +264,91 @@ def test_mcnemar_is_the_exact_test_of_the_tracks_that_differ():
         mcnemar(a, {"tracks": a["tracks"][1:]})
 
 
-def test_published_figures_are_below_the_table_of_their_data(recipes, called, monkeypatch):
-    monkeypatch.setattr(results_table, "PUBLISHED", Path("results/published"))
-    Path("results/published").mkdir(parents=True)
-    Path("results/published/data.md").write_text("Published: 63.4 %\n", encoding="utf-8")
+def test_published_figures_are_below_the_table_of_their_whole_split(
+    recipes, called, monkeypatch, settings, data_set
+):
+    monkeypatch.setattr(results_table, "PUBLISHED", Path("published"))
+    Path("published").mkdir()
+    split = results_table.split_digest(load_lists(settings))
+    text = f"<!-- split {split} -->\nPublished: 63.4 %\n"
+    Path("published/other-name.md").write_text(text, encoding="utf-8")
     _, table = compared(["svm.args"])
     assert table.endswith("\n\nPublished: 63.4 %\n")
-    assert "63.4 %" in (ROOT / "results/published/gtzan.md").read_text(encoding="utf-8")
+    OWN.unlink()
+    remove_track(data_set)  # a partial copy
+    _, table = compared(["svm.args"])
+    assert "Published" not in table
+
+
+def test_the_published_figures_are_for_the_tutorials_split_of_gtzan():
+    lists = {s: [f"{n}.au" for n in names] for s, names in split_lists(GTZAN_GENRES).items()}
+    shown = results_table.find_published(results_table.split_digest(lists))
+    assert "63.4 %" in shown and "353/150/227" in shown and "<!--" not in shown
+    for split in lists:
+        partial = lists | {split: lists[split][1:]}
+        assert not results_table.find_published(results_table.split_digest(partial))
+    swapped = dict(zip(lists, (lists["valid"], lists["train"], lists["test"])))
+    assert not results_table.find_published(results_table.split_digest(swapped))
+
+
+def test_tables_are_published_only_on_request(recipes, called):
+    Path("results").mkdir()
+    compared(["svm.args"])
+    assert not list(Path("results").iterdir())
+    own = OWN.read_bytes()
+    main([*DATA, "--num_seeds", "1", "--publish", "--recipes", "svm.args"])
+    assert OWN.read_bytes() == own
+    assert list(read_json(Path("results/data.json"))["rows"]) == ["svm"]
+    assert "| svm | 1 |" in Path("results/data.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("changed", "seeds", "label"),
+    [
+        ({"machine": "a Cray"}, "2", "svm (2 seeds, CPU, {here})"),
+        ({"machine": ""}, "2", "svm (2 seeds, CPU, {here})"),  # of an earlier version
+        ({"device": "GPU:0"}, "3", "svm (3 seeds, CPU, {here})"),
+        ({}, "1", "svm (1 seed, CPU, {here})"),
+    ],
+)
+def test_a_row_of_another_machine_or_with_more_seeds_is_kept(
+    recipes, called, capsys, changed, seeds, label
+):
+    before, _ = compared(recipes, "--pair", "svm", "net")
+    here, row = before["rows"]["svm"]["machine"], before["rows"]["svm"] | changed
+    if not row["machine"]:
+        del row["machine"]
+    label = label.format(here=here)
+    write_json(OWN, before | {"rows": before["rows"] | {"svm": row}})
+    words = [*DATA, "--num_seeds", seeds, "--pair", "svm", "net", "--recipes", *recipes]
+    for _ in range(2):  # the second time it replaces its own row
+        main(words)
+        after = read_json(OWN)
+        assert after["rows"]["svm"] == row
+        assert len(after["rows"][label]["minutes"]) == int(seeds)
+        assert len(after["rows"]) == len(before["rows"]) + (2 if seeds == "1" else 1)
+        # three seeds replace the row of net, and the pair was tested on the scores before
+        kept = None if seeds == "3" else before["pairs"]["svm net"]
+        assert after["pairs"].get("svm net") == kept
+        assert [pair["rows"][0] for pair in after["pairs"].values()][-1] == label
+        shown = f"*** the row svm ({results_table.describe_place(row)}) is kept; the new one is "
+        assert shown + label in capsys.readouterr().out
+
+
+def test_a_row_of_this_machine_is_replaced_by_one_with_more_seeds(recipes, called, capsys):
+    compared(["svm.args"])
+    main([*DATA, "--num_seeds", "3", "--recipes", "svm.args"])
+    (row,) = read_json(OWN)["rows"].values()
+    assert len(row["minutes"]) == 3
+    assert "is kept" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda p: p.stem)
+def test_the_tables_of_this_project_are_whole_and_shown(path):
+    results = results_table.read_table(path)
+    assert "sha256" in json.loads(path.read_text(encoding="utf-8"))
+    shown = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert shown == results_table.format_results(results)
 
 
 @pytest.mark.parametrize(
@@ -293,13 +375,45 @@ def test_wrong_commands_are_messages(recipes, data_set, words, message):
         main([*data, *words])
 
 
-def test_a_damaged_table_is_a_message(recipes, called):
-    Path("results").mkdir()
-    Path("results/data.json").write_text("{", encoding="utf-8")
-    with pytest.raises(
-        UserError, match=r"data.json is damaged, or of another version .* delete it; "
-    ):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "{",
+        lambda text: "[" * 100_000,
+        lambda text: text.replace('"num_tracks": 6', '"num_tracks": 7'),
+        lambda text: re.sub(r' "sha256".*\n', ' "x": 0\n', text).replace('s": 6', 's": -6'),
+        lambda text: re.sub(r' "sha256".*\n', ' "x": 0\n', text).replace('"rows"', '"row"'),
+        lambda text: re.sub(r' "sha256".*\n', ' "x": 0\n', text).replace("minutes", "hours"),
+    ],
+)
+def test_a_damaged_table_is_a_message(recipes, called, change):
+    compared(["svm.args"])
+    text = OWN.read_text(encoding="utf-8")
+    OWN.write_text(change(text), encoding="utf-8")
+    assert OWN.read_text(encoding="utf-8") != text
+    with pytest.raises(UserError, match=r"data.json is damaged \(.*\): delete it; runs are kept"):
         main([*DATA, "--recipes", "svm.args"])
+    OWN.unlink()
+    compared(["svm.args"])
+    assert OWN.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("rows", [{}, {"rows": 5}])
+def test_a_pair_of_no_rows_is_damage(tmp_path, rows):
+    values = read_json(ROOT / "results/demo.json")
+    write_json(tmp_path / "x.json", values | {"pairs": {"a b": {"text": "", "command": ""} | rows}})
+    with pytest.raises(UserError, match=r"x.json is damaged \((KeyError|TypeError): "):
+        results_table.read_table(tmp_path / "x.json")
+
+
+def test_a_damaged_report_is_made_again(recipes, called):
+    before, _ = compared(recipes)
+    for name in ("net", "svm"):
+        path, _ = sorted(Path("runs/compare/data").glob(f"{name}-*/report.json"))
+        path.write_bytes(path.read_bytes()[:-40])
+    after, _ = compared(recipes)
+    for name, row in before["rows"].items():
+        assert after["rows"][name]["scores"] == row["scores"]
 
 
 def test_as_a_command_failures_are_named_with_their_log(recipes, data_set):

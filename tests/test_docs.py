@@ -24,7 +24,8 @@ ROOMS = ("support", "audio", "tracks", "training")
 MADE = {  # by commands, or by users: not in version control
     *("report.txt", "run.png", "filters.png", "confusion_matrix.png", "learning_curves.png"),
     *("tag_scores.png", "song.mp3-timeline.png", "song.wav-features.png", "pop.000143.npy"),
-    *("train_list.txt", "valid_list.txt", "test_list.txt", "my.args", "results/demo-1a2b3c4d.md"),
+    *("train_list.txt", "valid_list.txt", "test_list.txt", "my.args", "model.ts"),
+    *("runs/compare/demo.md", "runs/compare/demo-1a2b3c4d.md"),
 }
 OTHER_FLAGS = {"--logdir", "--num_mel"}  # TensorBoard's, and a typo on a slide
 TOOLS = ("docs/", "benchmarks/", "tutorial/")  # their scripts take no flags
@@ -160,7 +161,7 @@ def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     text = "\n".join(TEXTS.values())
     named = set(re.findall(r"(?:^    |`)make ([\w-]+)", text, re.MULTILINE))
-    assert named == {"demo", "test", "test-extras", "bench", "lint", "figures", "notebook"}
+    assert named == {"demo", "mine", "test", "test-extras", "bench", "lint", "figures", "notebook"}
     assert [target for target in named if f"\n{target}: " not in makefile] == []
 
 

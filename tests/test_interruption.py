@@ -17,6 +17,7 @@ from conftest import ROOT, flags, write_data_set
 from data_augment import main as augment_main
 from feature_extraction import main as extract_main
 from support.errors import UserError
+from support.files import json_line, read_json
 from tracks.manifest import open_manifest, read_manifest
 from train_test import main as train_main
 from training.checkpoint import load_checkpoint
@@ -60,8 +61,9 @@ def test_a_manifest_of_other_settings_is_replaced(extracted, capsys):
     path = extracted.feature_folder() / "features.jsonl"
     first, *lines = path.read_bytes().splitlines(keepends=True)
     settings = dataclasses.replace(extracted, num_mels=20).feature_settings()
-    other = json.dumps(json.loads(first) | {"settings": settings}).encode()
-    path.write_bytes(b"".join([other, b"\n", *lines]))
+    other = json.loads(first) | {"settings": settings}
+    del other["line_crc32"]
+    path.write_bytes(b"".join([json_line(other), *lines]))
     capsys.readouterr()
     extract_main(flags(extracted))
     out = capsys.readouterr().out
@@ -184,7 +186,7 @@ def test_features_cut_short_are_extracted_again(extracted, capsys):
 
 def outcome(folder):
     """All that a run computed: losses, report (but for the time it took), weights."""
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    report = read_json(folder / "report.json")
     del report["minutes"]
     weights = load_checkpoint(folder / "best.pt")["model"]
     history = (folder / "history.csv").read_text(encoding="utf-8")

@@ -131,6 +131,19 @@ def test_the_smallest_chunk_alone_gives_logits(kind, hparams, message):
 
 
 @pytest.mark.parametrize(("kind", "hparams", "message"), SMALLEST, ids=MODELS)
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_a_scripted_model_gives_the_same_logits_and_embeddings(kind, hparams, message, tmp_path):
+    torch.manual_seed(0)
+    net, x = kind(hparams).eval(), chunks(hparams, 2)
+    torch.jit.script(net).save(tmp_path / "model.ts")
+    scripted = torch.jit.load(tmp_path / "model.ts")
+    assert scripted.state_dict().keys() == net.state_dict().keys()
+    with torch.inference_mode():
+        assert torch.equal(scripted(x), net(x))
+        assert torch.equal(scripted.embed(x), net.embed(x))
+
+
+@pytest.mark.parametrize(("kind", "hparams", "message"), SMALLEST, ids=MODELS)
 def test_a_gradient_reaches_every_parameter(kind, hparams, message):
     torch.manual_seed(0)
     net = kind(hparams).eval()  # while training, batch normalization takes the biases out again

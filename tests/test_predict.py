@@ -8,17 +8,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import torch
 from conftest import RATE, ROOT, flags, rename_to_bytes, save_run, sine, write_long
+from sample_reports import some_report
 
 import predict
 from feature_extraction import main as extract_main
 from predict import clock_time, main, parse, predict_track
-from support.errors import run_script
+from support.errors import UNSEEN, UserError, run_script
+from tracks.likeness import find_spread
 from train_test import main as train_main
 from training.checkpoint import load_checkpoint
+from training.trained_run import TrainedRun
+
+SUMMARY = {"names": "", "mean": 0.0, "std": 1.0}
 
 
 def read_json(path):
@@ -42,10 +48,20 @@ def test_a_test_track_has_the_probabilities_of_the_report(settings, tmp_path, ch
         assert mine["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-5)
 
 
+def test_half_an_ogg_is_predicted_with_a_warning(weights, tmp_path, capsys):
+    path = tmp_path / "a.ogg"
+    noise = np.random.default_rng(0).standard_normal(20 * RATE)
+    soundfile.write(path, 0.1 * noise, RATE)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert main([str(path), "--device", "cpu"]) == 0
+    assert f"warning: {path} has no end mark: it may be cut short" in capsys.readouterr().err
+
+
 def test_genres_are_printed_with_the_run_and_the_length(weights, data_set, capsys):
     assert main([str(data_set / "jazz"), "--top", "2", "--device", "cpu"]) == 0
     first, second, *lines = capsys.readouterr().out.splitlines()
-    assert first == f"Run: {weights.parent} (Baseline, weights of epoch 3)"
+    words = f"{data_set}, genre, Baseline, weights of epoch 3"
+    assert first == f"Run: {weights.parent} ({words})"
     assert second == "The first 2.0 s of each track, as the run was tested; --whole takes all"
     assert len(lines) == 8
     assert lines[0].startswith(f"{data_set / 'jazz' / 'jazz.00000.wav'}: ")
@@ -95,7 +111,7 @@ def test_unreadable_files_are_named_and_the_others_predicted(weights, data_set, 
     out, err = capsys.readouterr()
     assert good in out
     for message in (
-        "broken: text.mp3 cannot be read (it is not audio)",
+        "broken: text.mp3 cannot be read (no audio: text, under the name .mp3)",
         "broken: empty has no audio that libsndfile reads",
         "broken: missing.wav is missing",
         "3 of 4 could not be read",
@@ -184,6 +200,149 @@ def test_a_timeline_shows_the_whole_track_as_text_picture_and_table(weights, tmp
     assert timeline[-1]["end"] == 8.192  # 8.5 s: less than half of a ninth chunk
     with open("all.csv", encoding="utf-8", newline="") as file:
         assert len(list(csv.reader(file))) == 1 + 2 * 8
+
+
+def test_the_run_is_named_with_its_data_task_and_score(weights, data_set, capsys):
+    report = some_report() | {"tracks": [], "num_tracks": 4}
+    (weights.parent / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    (weights.parent.parent / "later").mkdir()
+    (weights.parent.parent / "later/hparams.json").write_text("{}", encoding="utf-8")
+    assert main([str(data_set / "jazz/jazz.00000.wav")]) == 0
+    note, first = capsys.readouterr().out.splitlines()[:2]
+    assert note == f"*** {Path('runs/later')} is newer, but has no weights (best.pt)"
+    assert first.endswith("data, genre, Baseline, weights of epoch 3, track accuracy 75.0 %)")
+
+
+def test_a_silent_track_is_called_silent_and_not_a_genre(weights, tmp_path, capsys):
+    y = sine(300, 3)
+    soundfile.write("zeros.wav", 0 * y, RATE)
+    soundfile.write("opposite.wav", np.stack([y, -y], axis=1), RATE)  # its mix to mono is zero
+    soundfile.write("quiet.wav", 1e-3 * y, RATE)
+    names = ["zeros.wav", "opposite.wav", "quiet.wav"]
+    assert main([*names, "--json", "all.json", "--csv", "all.csv"]) == 0
+    out = capsys.readouterr().out
+    assert "\nzeros.wav: silent\n" in out and "\nopposite.wav: silent\n" in out
+    assert re.search(r"\nquiet.wav: (classical|jazz|metal) ", out)
+    *silent, quiet = read_json(tmp_path / "all.json")["tracks"]
+    for row in silent:
+        assert (row["predicted"], row["unlike"]) == ("silent", False)
+        assert row["probabilities"] == dict.fromkeys(("classical", "jazz", "metal"))
+    assert sum(quiet["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    with open("all.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    assert [row[3:] for row in rows[:2]] == [["silent", "", "", ""]] * 2
+    assert float(rows[2][4]) > 0
+
+
+def test_a_silent_part_of_a_timeline_is_called_silent(weights, tmp_path, capsys):
+    y = sine(300, 8 * 1.024)
+    y[int(2 * 1.024 * RATE) : int(5 * 1.024 * RATE)] = 0
+    soundfile.write("gap.wav", y, RATE)
+    assert main(["gap.wav", "--timeline", "--json", "all.json", "--csv", "all.csv"]) == 0
+    assert re.search(r" 0:02 to 0:05  silent\n", capsys.readouterr().out)
+    [track] = read_json(tmp_path / "all.json")["tracks"]
+    assert track["predicted"] != "silent"
+    found = [row["predicted"] == "silent" for row in track["timeline"]]
+    assert found == [False] * 2 + [True] * 3 + [False] * 3
+    assert set(track["timeline"][3]["probabilities"].values()) == {None}
+    assert Path("all.csv").read_text(encoding="utf-8").count(",silent,,,\n") == 3
+    assert Path("gap.wav-timeline.png").exists()
+    soundfile.write("zeros.wav", 0 * y, RATE)
+    assert main(["zeros.wav", "--timeline"]) == 0
+    assert "\n        0:00 to 0:08  silent\n" in capsys.readouterr().out
+
+
+def test_silence_is_found_in_streams_too(weights, monkeypatch):
+    run = TrainedRun(weights, "cpu")
+    y = np.concatenate([sine(300, 1.5 * 1.024), np.zeros(RATE * 3, dtype=np.float32)])
+    soundfile.write("end.wav", y, RATE)
+    whole = predict_track("end.wav", run, whole=True)
+    assert whole.silent.tolist() == [False, False, True, True]
+    monkeypatch.setattr("audio.chunks.LONGEST_WHOLE", 0)
+    assert predict_track("end.wav", run, whole=True).silent.tolist() == whole.silent.tolist()
+
+
+def test_a_track_unlike_those_of_training_is_warned_of(settings, data_set, capsys):
+    names = [data_set / f"{genre}/{genre}.00000.wav" for genre in settings.genres]
+    levels = [
+        predict_track(path, TrainedRun(save_run(settings, "runs/a"), "cpu")).level for path in names
+    ]
+    spread = find_spread(np.repeat(levels, 10, axis=0))
+    splits = {"train": SUMMARY | {"tracks": 30, "spread": spread}}
+    save_run(settings, "runs/one", splits=splits)
+    soundfile.write("noise.wav", 0.9 * np.sign(sine(3, 3)), RATE)
+    words = ["--run", "runs/one", "--json", "all.json"]
+    assert main([*map(str, names), "noise.wav", *words]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line[:4] == "*** "]
+    assert len(lines) == 1
+    assert lines[0].startswith(
+        f"*** noise.wav is unlike the tracks that this run was trained on ({data_set}: 30 tracks, "
+    )
+    made = read_json(Path("all.json"))["tracks"]
+    assert [row["unlike"] for row in made] == [False] * 3 + [True]
+
+
+def test_training_keeps_what_the_warning_needs(extracted, data_set):
+    train_main(flags(extracted, run_path="runs/few", num_epochs=1))
+    summary = load_checkpoint(Path("runs/few/best.pt"))["splits"]["train"]
+    assert (summary["tracks"], summary["spread"]) == (12, None), "too few tracks"
+    lines = [f"{path.parent.name}/{path.name}\n" for path in sorted(data_set.glob("*/*.wav"))]
+    (data_set / "train_list.txt").write_text("".join(lines[:22]), encoding="utf-8")
+    for split, line in (("valid", lines[22]), ("test", lines[23])):
+        (data_set / f"{split}_list.txt").write_text(line, encoding="utf-8")
+    train_main(flags(extracted, run_path="runs/many", num_epochs=1))
+    run = TrainedRun("runs/many/best.pt", "cpu")
+    assert run.train["tracks"] == 22
+    found = [run.is_unlike(predict_track(data_set / line[:-1], run).level) for line in lines[:22]]
+    assert sum(found) == 1, "the farthest 1 % of the train split itself"
+
+
+def test_damaged_numbers_of_the_warning_are_a_message(settings, data_set):
+    for spread in (3, {"median": [0]}, {"median": "a", "scale": [1, 1], "limit": 1}):
+        path = save_run(settings, "runs/one", splits={"train": SUMMARY | {"spread": spread}})
+        with pytest.raises(UserError, match=r"best\.pt is damaged .*train again"):
+            TrainedRun(path, "cpu")
+
+
+def write_hostile(rng, folder):
+    """Write a file whose name has characters that terminals and spreadsheets act on."""
+    signs = list("=+-@\t\r\n\x1b\x07\x7f\x9b\u202e\u2066\u200f\u2028ab'\",;＝가 ")
+    name = "".join(rng.choice(signs, rng.integers(1, 12))) + ".wav"
+    soundfile.write(folder / name, sine(300, 0.1), RATE)
+    return name
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux allows such names")
+def test_hostile_names_neither_reach_the_terminal_nor_become_formulas(
+    weights, tmp_path, capsys, rng, monkeypatch
+):
+    folder = tmp_path / "names"
+    folder.mkdir()
+    names = {write_hostile(rng, folder) for _ in range(200)}
+    (folder / "\x1b]0;broken\u202e.wav").write_text("text", encoding="utf-8")
+    monkeypatch.chdir(folder)
+    words = ["--json", "../all.json", "--csv", "../all.csv", "--run", str(tmp_path / weights)]
+    assert main([".", *words]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 4 + len(names) and err.count("\n") == 2
+    assert out.isascii() or not UNSEEN.search(out.replace("\n", "") + err.replace("\n", ""))
+    assert {row["track"] for row in read_json(tmp_path / "all.json")["tracks"]} == names
+    with open(tmp_path / "all.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    cells = [row[0] for row in rows]
+    assert {cell if cell in names else cell.removeprefix("'") for cell in cells} == names
+    assert not [cell for cell in cells if cell[0] in "=+-@\t\r\n＝"]
+    assert all(float(value) >= 0 for row in rows for value in row[4:])
+
+
+def test_classes_that_look_like_formulas_are_text_in_a_table(settings, data_set):
+    genres = ["=1+1", "@b", "-c"]
+    save_run(dataclasses.replace(settings, genres=genres), "runs/one")
+    assert main([str(data_set / "jazz/jazz.00000.wav"), "--csv", "all.csv"]) == 0
+    with open("all.csv", encoding="utf-8", newline="") as file:
+        header, row = csv.reader(file)
+    assert header[4:] == ["'=1+1", "'@b", "'-c"]
+    assert row[3] in header[4:]
 
 
 def test_times_look_like_those_of_a_clock():

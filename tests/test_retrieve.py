@@ -203,7 +203,8 @@ def test_evaluation_needs_a_run_that_names_its_tracks(extracted, capsys):
 
 
 def test_a_window_longer_than_the_fft_does_not_stop_an_evaluation(settings):
-    hparams = dataclasses.replace(settings, feature="waveform", win_size=512, feature_length=8192)
+    lengths = {"feature_length": 8192, "chunk_length": 1024}
+    hparams = dataclasses.replace(settings, feature="waveform", win_size=512, **lengths)
     assert extract_main(flags(hparams)) == 0
     save_trained(hparams, "runs/one")
     assert main(["--evaluate"]) == 0
@@ -254,6 +255,45 @@ def test_evaluation_without_the_features_names_the_command(weights, capsys):
     assert main(["--evaluate"]) == 1
     err = capsys.readouterr().err
     assert "error: no features at features: run `python feature_extract" in err
+
+
+def test_a_large_test_split_is_scored_by_some_of_its_tracks(extracted, capsys, monkeypatch):
+    save_trained(extracted, "runs/one")
+    monkeypatch.setattr("training.ranking.MOST_QUERIES", 4)
+    assert main(["--evaluate"]) == 0
+    assert "Test split: 6 tracks; 4 random ones compared with all" in capsys.readouterr().out
+    found = json.loads(Path("runs/one/retrieval.json").read_text(encoding="utf-8"))
+    assert (found["tracks"], found["queries"]) == (6, 4)
+
+
+def test_the_newest_run_that_suits_the_command_is_taken(extracted, data_set, capsys):
+    tagging = dataclasses.replace(extracted, task="tagging", tags=["loud"])
+    save_trained(extracted, "runs/genres")
+    save_run(tagging, "runs/tags")
+    os.utime("runs/genres/best.pt", (1, 1))
+    assert main(["--evaluate"]) == 0
+    out = capsys.readouterr().out
+    assert f"*** {Path('runs/tags')} is newer, but its task is tagging\n" in out
+    assert "Run: runs/genres (" in out.replace(os.sep, "/")
+    assert main(["--index", "data", "--run", "runs/genres"]) == 0
+    capsys.readouterr()
+    query = str(data_set / "jazz/jazz.00000.wav")
+    assert main([query, "--collection", "data"]) == 0
+    out = capsys.readouterr().out
+    assert f"*** {Path('runs/tags')} is newer, but has no index of data\n" in out
+    assert main([query]) == 1
+    assert "has no index yet: run `python retrieve.py" in capsys.readouterr().err
+
+
+def test_names_are_printed_without_control_characters(weights, tmp_path, capsys):
+    folder = tmp_path / "music"
+    folder.mkdir()
+    for number in range(3):
+        soundfile.write(folder / f"{number}\x1b[2J\u202e\n.wav", sine(300 + number, 1), RATE)
+    assert main(["--index", "music", str(folder / "0\x1b[2J\u202e\n.wav")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3].endswith(r"0\x1b[2J\u202e\n.wav")
+    assert lines[-2].endswith(r"1\x1b[2J\u202e\n.wav")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def test_extract_then_train_in_hangul_folders_on_two_threads(settings, tmp_path)
     assert "Test Track Accuracy:" in done.stdout
     assert "재즈" in done.stdout
     assert list(folder.glob("runs/데이터-Baseline-*/confusion_matrix.png"))
-    assert list(folder.glob("dataset/feature/데이터-log_mel-*/록/*.wav.npy"))
+    assert list(folder.glob("dataset/feature/데이터-*-log_mel-*/록/*.wav.npy"))
 
 
 def test_a_class_pasted_at_the_end_of_model_py_trains(extracted, tmp_path):

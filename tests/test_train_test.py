@@ -3,17 +3,20 @@ import dataclasses
 import json
 import random
 import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import flags
+from conftest import flags, run
 
 from data_manager import get_dataloader, keep_on
 from model import build_model
 from support.errors import UserError
+from support.files import read_json
 from tracks.catalog import fit_normalizer, read_catalog
-from train_test import Runner, main, set_seed
+from train_test import Runner, main, set_seed, train_run
 from training.checkpoint import HISTORY, load_checkpoint, load_weights
 
 
@@ -26,7 +29,7 @@ def train(hparams, folder, **changed):
 
 
 def read_report(folder):
-    return json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return read_json(folder / "report.json")
 
 
 def test_the_tutorials_lines_are_printed(extracted, tmp_path, capsys):
@@ -113,6 +116,53 @@ def test_the_same_seed_gives_the_same_losses_and_another_seed_does_not(extracted
     runs = [train(extracted, tmp_path / f"{i}", seed=seed) for i, seed in enumerate((5, 5, 6))]
     assert runs[0] == runs[1]
     assert all(a[1] != b[1] for a, b in zip(runs[0][1:], runs[2][1:], strict=True))
+
+
+def test_a_notebook_and_the_script_give_the_same_run(extracted, tmp_path):
+    done = run("train_test.py", *flags(extracted, run_path="script", genres=[]), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    hparams = dataclasses.replace(extracted, run_path="notebook", genres=[])
+    finished = train_run(hparams)
+    assert finished.folder == Path("notebook")
+    script = tmp_path / "script"
+    for name in ("history.csv", "report.txt"):
+        assert (finished.folder / name).read_bytes() == (script / name).read_bytes()
+    by_script = read_report(script)
+    by_script["minutes"] = finished.report["minutes"]
+    assert json.loads(json.dumps(finished.report)) == by_script
+    weights = [load_checkpoint(each / "best.pt")["model"] for each in (script, finished.folder)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert hparams.genres == [], "the settings of the notebook have changed"
+
+
+def test_settings_that_cannot_work_are_refused_before_training(extracted):
+    with pytest.raises(UserError, match="--num_epochs 0: must be 1 or more"):
+        train_run(dataclasses.replace(extracted, num_epochs=0))
+
+
+@pytest.mark.parametrize("changed", [{"genres": []}, {"task": "tagging"}])
+def test_a_runner_without_classes_is_refused_with_the_remedy(extracted, changed):
+    with pytest.raises(UserError, match=r"pass `read_catalog\(hparams\).hparams`"):
+        Runner(dataclasses.replace(extracted, **changed))
+    assert Runner(read_catalog(extracted).hparams).model.linear[3].out_features == 3
+
+
+def test_a_best_epoch_at_the_end_advises_more_of_them(extracted, tmp_path, capsys):
+    train(extracted, tmp_path / "run", num_epochs=2, learning_rate=1e-4)
+    advice = r"\*\*\* the best epoch is the last one: more may help: `python train_test.py (.+)`\n"
+    (command,) = re.findall(advice, capsys.readouterr().out)
+    main(shlex.split(command))
+    assert read_report(tmp_path / "run")["best_epoch"] > 2
+    assert len((tmp_path / "run/history.csv").read_text(encoding="utf-8").splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    "changed", [{"lr_schedule": "onecycle"}, {"num_epochs": 99, "max_minutes": 1e-9}]
+)
+def test_without_a_better_plan_no_more_epochs_are_advised(extracted, tmp_path, capsys, changed):
+    history = train(extracted, tmp_path / "run", **{"learning_rate": 1e-4, **changed})
+    assert read_report(tmp_path / "run")["best_epoch"] == len(history) - 1
+    assert "the best epoch" not in capsys.readouterr().out
 
 
 def test_set_seed_seeds_every_generator():

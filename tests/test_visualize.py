@@ -2,11 +2,12 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import sine
+from conftest import save_run, sine
 from drawings import TONE, drawn_rows, loudest_row, page
 from matplotlib import pyplot as plt
 from sample_reports import HISTORY, some_report, tag_report
@@ -17,7 +18,7 @@ from audio.plots import own_settings
 from hparams import HParams
 from model import build_model
 from support.errors import UserError
-from training.checkpoint import read_history, write_history
+from training.checkpoint import read_history, write_history, write_settings
 from visualize import augment_page, augmented, compare_windows, first_filters, main, parse
 
 
@@ -183,3 +184,71 @@ def test_wrong_flags_end_with_a_message(words, message, capsys):
 def test_files_and_settings_can_be_in_any_order():
     args, hparams = parse(["--chunks", "a.wav", "--fft_size", "2048", "b.wav", "--seconds", "0"])
     assert (args.files, args.seconds, hparams.fft_size) == (["a.wav", "b.wav"], 0, 2048)
+
+
+def test_the_filters_are_those_of_the_named_run(settings):
+    for name in ("one", "two"):
+        save_run(settings, f"runs/{name}")
+    write_history(Path("runs/one"), HISTORY)
+    assert main(["--run", "runs/one", "--filters"]) == 0
+    assert Path("runs/one/filters.png").is_file()
+    assert not Path("runs/two/filters.png").exists()
+
+
+def test_settings_beside_a_run_are_not_ignored_silently(settings, data_set, capsys):
+    folder = save_run(settings, "runs/one").parent
+    write_history(folder, HISTORY)
+    file = str(data_set / "jazz/jazz.00000.wav")
+    assert main([file, "--run", "runs/one", "--num_mels", "16"]) == 0
+    assert "*** --num_mels: the pages of a run show its own settings" in capsys.readouterr().out
+
+
+def test_a_run_whose_last_epoch_is_the_best_is_advised_to_train_longer(settings, capsys):
+    hparams = dataclasses.replace(settings, num_epochs=3)
+    folder = save_run(hparams, "runs/one").parent
+    write_settings(folder, hparams)
+    report = genre_report() | {"num_tracks": 4}
+    for best, valid_loss in ((3, 0.1), (2, 0.9)):
+        write_history(folder, [*HISTORY[:2], HISTORY[2] | {"valid_loss": valid_loss}])
+        text = json.dumps(report | {"best_epoch": best}, ensure_ascii=False)
+        (folder / "report.json").write_text(text, encoding="utf-8")
+        assert main(["--run"]) == 0
+        command = f"`python train_test.py --resume {folder} --num_epochs 6`"
+        line = f"*** the best epoch is the last one: more may help: {command}\n"
+        assert (line in capsys.readouterr().out) == (best == 3)
+
+
+def test_the_newest_page_and_filters_are_of_one_run(settings, capsys):
+    folder = save_run(settings, "runs/one").parent
+    write_history(folder, HISTORY)
+    text = json.dumps(genre_report() | {"num_tracks": 4}, ensure_ascii=False)
+    for path in (folder / "report.json", Path("runs/classic/report.json")):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    os.utime(folder / "report.json", (1, 1))
+    assert main(["--run", "--filters"]) == 0
+    *notes, page_path, filters_path = capsys.readouterr().out.splitlines()
+    assert notes == [f"*** {Path('runs/classic')} is newer, but has no weights (best.pt)"]
+    assert (page_path, filters_path) == (str(folder / "run.png"), str(folder / "filters.png"))
+    assert main(["--run"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(Path("runs/classic/run.png"))
+
+
+def test_titles_and_printed_paths_show_no_control_characters(settings, data_set, capsys):
+    path = data_set / "jazz/a\x1b[2J\n\u202e.wav"
+    (data_set / "jazz/jazz.00000.wav").rename(path)
+    assert main([str(path), "--chunks", *small_flags(settings)]) == 0
+    out, err = capsys.readouterr()
+    assert out == "a\\x1b[2J\\n\\u202e.wav-chunks.png\n"
+    assert err == ""
+
+
+def test_the_seconds_are_printed_if_a_page_depends_on_them(settings, data_set, capsys):
+    file, few = str(data_set / "jazz/jazz.00000.wav"), small_flags(settings)
+    for words, printed in (
+        (["--chunks"], False),
+        (["--chunks", "--augment"], True),
+        (["--chunks", "--feature_length", "0"], True),
+    ):
+        assert main([file, *few, *words]) == 0
+        assert ("The first 30 s of each track" in capsys.readouterr().out) is printed

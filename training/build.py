@@ -9,7 +9,15 @@ from support.errors import UserError
 
 
 def make_model(hparams: HParams) -> nn.Module:
-    """Build the model and try it on zeros. Raises `UserError` if it does not fit its input."""
+    """Build the model and try it on zeros.
+
+    Raises `UserError` if genres (or tags) are unset, or if the model does not fit its input.
+    """
+    if not hparams.classes:
+        raise UserError(
+            "the settings have no classes, so a model would have no outputs: pass "
+            "`read_catalog(hparams).hparams`, which has those of the data set (docs/python.md)"
+        )
     try:
         model = build_model(hparams)
     except (UnknownModel, WrongInput) as error:

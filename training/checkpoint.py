@@ -1,4 +1,4 @@
-"""Run folders: make and find them, and read and write their checkpoints and files.
+"""The files of a run folder: read and write its checkpoints, settings, history and report.
 
 - `hparams.json`: the settings
 - `history.csv`: loss and accuracy of each epoch
@@ -7,13 +7,15 @@
 - `last.pt`: the same for the last epoch, with optimizer and random generators, to resume from
 - `report.json`, `report.txt` and pictures
 
-Checkpoints hold plain values and tensors: loading one runs no code.
+Checkpoints hold plain values and tensors: loading one runs no code. Each is a zip whose comment is
+the hash of everything before it, so a file that changed in any bit is refused.
 """
 
-import csv
+import contextlib
+import hashlib
 import io
-import json
-import time
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +24,58 @@ from torch import nn
 
 from hparams import HParams
 from support.errors import UserError
-from support.files import hash_file, newest, write_atomic, write_text
+from support.files import (
+    explain_damage,
+    hash_file,
+    read_json,
+    write_atomic,
+    write_json,
+    write_text,
+)
 from support.flags import command_line
+from support.forms import check_form, is_count, is_number, is_share
 
 History = list[dict[str, Any]]  # the rows of `history.csv`, with the keys of HISTORY
 HISTORY = ("epoch", "train_loss", "train_acc", "valid_loss", "valid_acc")
+PARTS = {  # the form of a checkpoint, without the weights and settings
+    "mean": is_number,
+    "std": lambda value: is_number(value) and value > 0,
+    "epoch": is_count,
+    "splits?": {str: {"names": str, "mean": is_number, "std": is_number}},
+}
+TRACK = {"track": str, "probabilities": {str: is_share}}
+REPORT: dict[str, Any] = {"num_tracks": is_count, "best_epoch?": is_count, "parameters?": is_count}
+REPORT |= {"minutes?": is_number, "device?": str, "machine?": str, "chunk_accuracy?": is_share}
+REPORT |= {"valid?": {"track_accuracy?": is_share, "chunk_accuracy?": is_share}}
+REPORTS = {  # the forms of a report, by the key that tells them apart
+    "per_genre": REPORT
+    | {"per_genre": dict, "confusion_matrix": [[is_count]], "track_accuracy": is_share}
+    | {"tracks": [TRACK | {"genre": str, "predicted": str}]},
+    "per_tag": REPORT
+    | {"per_tag": {str: {"roc_auc": is_share, "pr_auc": is_share, "tracks": is_count}}}
+    | {"roc_auc": is_share, "pr_auc": is_share, "tracks": [TRACK | {"tags": [str]}]},
+}
 
 
 def save_checkpoint(path: Path, **parts: Any) -> None:
     """Write plain values and tensors to a file. A failure leaves the old file unchanged."""
     data = io.BytesIO()  # if torch wrote the file itself, it would hide why that failed
     torch.save(parts, data)
-    write_atomic(path, lambda file: file.write(data.getbuffer()))
+    zipped = data.getbuffer()[:-2]  # the last two bytes are the length of the comment: 0
+    seal = hashlib.sha256(zipped).hexdigest().encode()
+    size = len(seal).to_bytes(2, "little")
+    write_atomic(path, lambda file: file.writelines([zipped, size, seal]))
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path, sealed: bool = False) -> dict[str, Any]:
     """Load a checkpoint without running any code in it.
 
     Parameters
     ----------
     path : Path
         A run's `best.pt` or `last.pt`.
+    sealed : bool
+        Whether to refuse a file without a hash, as older versions wrote them.
 
     Returns
     -------
@@ -60,19 +93,68 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     3
     """
     try:
-        parts = torch.load(path, map_location="cpu", weights_only=True)
+        with explain_damage(path, train_again(path.parent)):
+            data = io.BytesIO(read_archive(path, sealed))
+            try:
+                parts = torch.load(data, map_location="cpu", weights_only=True)
+            except pickle.UnpicklingError as error:
+                raise UserError(
+                    f"{path} holds more than plain values and tensors: it is not loaded; "
+                    "copy it from its source again, or train again"
+                ) from error
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: the run has not finished an epoch") from error
-    except OSError:
-        raise
-    except Exception as error:  # torch raises many types for files that are not checkpoints
-        raise UserError(
-            f"{path} is damaged, or holds more than plain values and tensors: it is not loaded; "
-            "copy it from its source again, or train again"
-        ) from error
     if not isinstance(parts, dict) or not isinstance(parts.get("model"), dict):
         raise UserError(f"{path} is not a checkpoint of this project: it holds no weights")
     return parts
+
+
+def read_archive(path: Path, sealed: bool) -> bytes:
+    """Read a checkpoint's bytes. Raises an error if they are not those that were written."""
+    data = path.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members, seal = archive.infolist(), archive.comment
+        if seal and seal != hashlib.sha256(data[: -2 - len(seal)]).hexdigest().encode():
+            raise ValueError("its content has changed since it was written")
+        if sealed and not seal:
+            raise ValueError("it has no hash: an older version or another program wrote it")
+        # a member named twice, or one that grows when unpacked, is not torch's
+        if len({member.filename for member in members}) < len(members):
+            raise ValueError("a part occurs twice")
+        if sum(member.file_size for member in members) > len(data):
+            raise ValueError("its parts are larger than the file")
+        if not seal and (name := archive.testzip()):
+            raise ValueError(f"the checksum of {name} is wrong")
+    return data
+
+
+def train_again(folder: Path) -> str:
+    """Say what makes the checkpoints of a run again."""
+    return (
+        f"copy it from its source again, or delete {folder / 'last.pt'} and run "
+        f"`{resume_command(folder)}`, which trains from the first epoch"
+    )
+
+
+def resume_command(folder: Path) -> str:
+    """The command that continues an interrupted run."""
+    return command_line("python", "train_test.py", "--resume", folder)
+
+
+def read_hparams(parts: dict[str, Any], path: Path) -> HParams:
+    """The settings in a checkpoint. Raises `UserError` if another version wrote them."""
+    try:
+        check_form(parts, PARTS)
+        hparams = HParams.from_dict(parts["hparams"])
+        hparams.validate()
+    except UserError as error:
+        raise UserError(f"{path} was written by another version ({error}): train again") from error
+    except Exception as error:
+        raise UserError(
+            f"{path} is not a {path.name} of this version ({type(error).__name__}: {error}): "
+            "train again"
+        ) from error
+    return hparams
 
 
 def load_weights(model: nn.Module, path: Path) -> dict[str, Any]:
@@ -88,8 +170,10 @@ def load_weights(model: nn.Module, path: Path) -> dict[str, Any]:
 def fill_weights(model: nn.Module, parts: dict[str, Any], path: Path) -> None:
     """Copy the weights in `parts` into a model. Raises `UserError` if they do not fit."""
     try:
-        model.load_state_dict(parts["model"])
-    except (RuntimeError, TypeError) as error:
+        # for a model without memory, on the device "meta", this compares names and shapes alone
+        on_meta = any(weight.is_meta for weight in model.parameters())
+        model.load_state_dict(parts["model"], assign=on_meta)
+    except Exception as error:  # a state of other code can have any form
         found = " ".join(str(error).split())  # torch writes one line per weight
         raise UserError(
             f"{path} holds the weights of another {type(model).__name__}: restore that class in "
@@ -102,133 +186,66 @@ def model_code() -> str:
     return hash_file(Path(__file__).parents[1] / "model.py")
 
 
-def make_run_folder(hparams: HParams) -> Path:
-    """Make the folder of a new run. Raises `UserError` if `--run_path` is not empty."""
-    if not hparams.run_path:
-        time_now = time.strftime("%Y%m%d-%H%M%S")
-        return new_folder(Path("runs", f"{hparams.data_name()}-{hparams.model}-{time_now}"))
-    folder = Path(hparams.run_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise UserError(
-            f"--run_path {folder} is not empty: pass another, delete it, or continue the run there "
-            f"with `{resume_command(folder)}`"
-        )
-    return folder
-
-
-def new_folder(first: Path) -> Path:
-    """Make a folder with this name, or with -2, -3 ... if it exists."""
-    folder, number = first, 1
-    while True:
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:  # another process can make it at any moment
-            number += 1
-            folder = first.with_name(f"{first.name}-{number}")
-
-
-def resume_command(folder: Path) -> str:
-    """The command that continues an interrupted run."""
-    return command_line("python", "train_test.py", "--resume", folder)
-
-
-def find_run_to_resume(run: str) -> Path:
-    """The folder that `--resume` names; for "newest" the run in `runs` that was written to last.
-
-    Runs of `classic.py` are not considered. Raises `UserError` if there is no run.
-    """
-    if run != "newest":
-        return Path(run)
-    files = (
-        path
-        for name in ("hparams.json", "last.pt")
-        for path in Path("runs").glob(f"*/{name}")
-        # a run of classic.py has a report, but no last.pt to continue from
-        if path.with_name("last.pt").exists() or not path.with_name("report.json").exists()
-    )
-    path = newest(files)
-    if path is None:
-        raise UserError("there is no run in runs: start one without --resume, or name its folder")
-    return path.parent
-
-
-def find_weights(run: str | Path | None) -> Path:
-    """The `best.pt` of a run, named by folder or file; by default the newest in `runs`.
-
-    Raises `UserError` if there is none.
-    """
-    if not run:
-        path = newest(Path("runs").glob("*/best.pt"))
-        if path is None:
-            raise UserError(
-                "no run in runs has weights (best.pt): train one with `python train_test.py` "
-                "(classic.py leaves none), or name its folder with --run"
-            )
-        return path
-    path = Path(run)
-    if path.is_dir():
-        path = path / "best.pt"
-    if not path.is_file():
-        raise UserError(
-            f"--run {run}: has no weights (best.pt); name the folder of a run that train_test.py "
-            "trained for at least one epoch (classic.py leaves no weights)"
-        )
-    return path
-
-
-def find_run_folder(run: str) -> Path:
-    """Return a run's folder, given it or its `best.pt`; "" means the newest with weights."""
-    path = Path(run) if run else find_weights(None)
-    return path.parent if path.name == "best.pt" else path
-
-
 def write_settings(folder: Path, hparams: HParams) -> None:
     """Write `hparams.json`, from which the run can be repeated."""
-    text = json.dumps(hparams.to_dict() | {"resume": ""}, indent=1, ensure_ascii=False)
-    write_text(folder / "hparams.json", text)
+    write_json(folder / "hparams.json", hparams.to_dict() | {"resume": ""})
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
     """Read `hparams.json` of a run. Raises `UserError` if it is missing or damaged."""
     path = folder / "hparams.json"
     try:
-        return dict(**json.loads(path.read_text(encoding="utf-8")))  # TypeError if not an object
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is missing or damaged ({error}): {folder} is not a run") from error
+        with explain_damage(path, "delete the run's folder, and train again"):
+            return read_json(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: {folder} is not a run") from error
+
+
+def format_history(history: History) -> list[str]:
+    """Return the lines of `history.csv`: names, then one row per epoch."""
+    return [",".join(HISTORY), *(",".join(str(row[key]) for key in HISTORY) for row in history)]
 
 
 def write_history(folder: Path, history: History) -> None:
-    """Write `history.csv`: one row per epoch."""
-    lines = [",".join(HISTORY), *(",".join(str(row[key]) for key in HISTORY) for row in history)]
-    write_text(folder / "history.csv", "".join(f"{line}\n" for line in lines))
+    """Write `history.csv`."""
+    write_text(folder / "history.csv", "".join(f"{line}\n" for line in format_history(history)))
 
 
 def read_history(folder: Path) -> History:
-    """Read the rows of `history.csv`; empty if it is missing. Raises `UserError` if damaged."""
-    path = folder / "history.csv"
+    """Read the rows of `history.csv`; empty if it is missing.
+
+    Raises `UserError` if it is damaged, or differs from the history in `last.pt`.
+    """
+    path, last = folder / "history.csv", folder / "last.pt"
     if not path.is_file():
         return []
-    try:
-        names, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
-        history = [dict(zip(names, map(float, row), strict=True)) for row in rows]
+    with explain_damage(path, f"run `{resume_command(folder)}`, which writes it again"):
+        names, *rows = lines = path.read_text(encoding="utf-8").splitlines()
+        if last.is_file():
+            known = format_history(load_checkpoint(last)["history"])
+            # before its end a run that was killed can lack the last row
+            unended = [] if (folder / "report.json").exists() else [known[:-1]]
+            if lines not in [known, *unended]:
+                raise ValueError("last.pt has another history")
+        history = [dict(zip(names.split(","), row.split(","), strict=True)) for row in rows]
         return [
-            {key: row[key] for key in HISTORY} | {"epoch": int(row["epoch"])} for row in history
+            {key: float(row[key]) for key in HISTORY} | {"epoch": int(row["epoch"])}
+            for row in history
         ]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is damaged ({error}): train again") from error
 
 
 def read_report(folder: Path) -> dict[str, Any] | None:
     """Read `report.json` of a run; None if it is missing. Raises `UserError` if it is damaged."""
     path = folder / "report.json"
-    if not path.is_file():
-        return None
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if not {"tracks", "num_tracks"} < report.keys():
-            raise ValueError("tracks or num_tracks are missing")
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"{path} is damaged ({error}): train again") from error
-    return report
+    remedy = f"run `{resume_command(folder)}`, which writes it again"
+    if not (folder / "last.pt").exists():
+        remedy = "delete the run's folder, and run classic.py again"
+    with contextlib.suppress(FileNotFoundError), explain_damage(path, remedy):
+        report = read_json(path)
+        check_form(report, next(form for key, form in REPORTS.items() if key in report))
+        size = len(report.get("per_genre", ()))
+        matrix = report.get("confusion_matrix", [])
+        if [len(row) for row in matrix] != [size] * size or sum(map(sum, matrix)) == 0 < size:
+            raise ValueError("the confusion matrix does not fit the genres")
+        return report
+    return None

@@ -1,5 +1,10 @@
 """Choose the device: 0 is the CPU, 1 the first GPU, 2 the second."""
 
+import contextlib
+import os
+import platform
+from pathlib import Path
+
 import torch
 
 from support.errors import UserError
@@ -70,3 +75,14 @@ def find_device(device: int | str) -> torch.device:
         return torch.device("cpu")
     present = ", ".join(f"{i + 1} (cuda:{i}, {name})" for i, name in enumerate(gpus)) or "none"
     raise UserError(f"--device {device} does not exist. GPUs present: {present}; 0 is the CPU")
+
+
+def machine_name(device: torch.device | None = None) -> str:
+    """Name the processor, its cores and the GPU that is used: what results and times depend on."""
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):  # only Linux has the file
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line for line in lines if line.startswith("model name")).partition(": ")[2]
+    cores = f"{name.strip()}, {os.cpu_count()} cores"
+    on_gpu = device is not None and device.type == "cuda"
+    return f"{cores}, {torch.cuda.get_device_name(device)}" if on_gpu else cores

@@ -1,53 +1,27 @@
-"""Search for similar tracks: embeddings of a folder on disk, and the nearest to a query.
+"""Search for similar tracks: the index to search, and the embeddings nearest to a query."""
 
-An index is in the folder of the run that made it. It records hashes of the weights and of model.py,
-since embeddings by different models cannot be compared.
-"""
-
-import contextlib
 import hashlib
-import json
 import os
-import posixpath
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from support.errors import UserError
-from support.files import hash_file, newest, source_state, write_atomic, write_text
-from support.flags import command_line
+from support.files import hash_file, newest
 from training.checkpoint import model_code
+from training.index_files import (
+    LINES,
+    EmbeddingModel,
+    Index,
+    find_difference,
+    index_command,
+    read_index,
+)
 from training.trained_run import TrainedRun
 
 BLOCK_ROWS = 1 << 16  # embeddings compared at once: a large index need not fit in memory
-ENTRY_TYPES = {"name": str, "size": int, "mtime_ns": int, "hash": str}
-
-Entry = dict[str, Any]  # a track in an index, with the keys of ENTRY_TYPES
-Embedded = dict[str, tuple[Entry, NDArray]]  # name -> entry and embedding (values,)
-
-
-class Index(NamedTuple):
-    """Entries and embeddings (tracks, values) of a folder's tracks; embeddings have length 1.
-
-    `checkpoint` and `code` are hashes of the run's weights and of model.py.
-    """
-
-    collection: str
-    checkpoint: str
-    tracks: list[Entry]
-    embeddings: NDArray
-    code: str = ""  # indexes of an older version lack it
-
-
-class EmbeddingModel(NamedTuple):
-    """Identifies a model: hashes of the weights and of model.py, and the embedding's length."""
-
-    checkpoint: str
-    code: str
-    values: int
 
 
 def index_folder(weights: Path, collection: str | Path) -> Path:
@@ -57,108 +31,10 @@ def index_folder(weights: Path, collection: str | Path) -> Path:
     return weights.parent / "index" / f"{path.name}-{code}"
 
 
-def read_index(folder: Path) -> Index | None:
-    """The `Index` in a folder, with embeddings mapped from disk; None if it has none.
-
-    Raises `UserError` if it is damaged.
-    """
-    try:
-        return load_index(folder)
-    except UserError:  # another command can replace the embeddings between our two reads
-        return load_index(folder)
-
-
-def load_index(folder: Path) -> Index | None:
-    """Read an index as `read_index` does, but only once."""
-    path = folder / "index.json"
-    if not path.is_file():
-        return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        file = folder / posixpath.basename(values.pop("embeddings"))
-        index = Index(**values, embeddings=np.load(file, mmap_mode="r", allow_pickle=False))
-        typed = all(
-            isinstance(entry[key], kind)
-            for entry in index.tracks
-            for key, kind in ENTRY_TYPES.items()
-        )
-        if not typed or index.embeddings.shape[:-1] != (len(index.tracks),):
-            raise ValueError("entries and embeddings do not match")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete {folder} and index again") from error
-    return index
-
-
-def write_index(folder: Path, collection: str, model: EmbeddingModel, known: Embedded) -> None:
-    """Write the index of `known` tracks."""
-    entries, vectors = zip(*(known[name] for name in sorted(known)))
-    embeddings = np.stack(vectors)  # (tracks, values)
-    # embeddings first, with a new name, then index.json with that name: readers always find both
-    path = folder / f"embeddings-{hashlib.sha256(embeddings.data).hexdigest()[:16]}.npy"
-    write_atomic(path, lambda file: np.save(file, embeddings))
-    values = {
-        "collection": collection,
-        "checkpoint": model.checkpoint,
-        "tracks": entries,
-        "embeddings": path.name,
-        "code": model.code,
-    }
-    write_text(folder / "index.json", json.dumps(values, indent=0, ensure_ascii=False))
-    delete_embeddings(folder, keep=path)
-
-
-def delete_index(folder: Path) -> None:
-    """Delete an index whose tracks are all gone, and print that."""
-    path = folder / "index.json"
-    if path.exists():
-        print(f"the index {folder} is deleted: none of its tracks is left")
-        path.unlink()
-    delete_embeddings(folder)
-
-
-def delete_embeddings(folder: Path, keep: Path | None = None) -> None:
-    """Delete all files of embeddings in an index's folder except `keep`."""
-    for path in folder.glob("embeddings-*.npy"):
-        if path != keep:
-            with contextlib.suppress(OSError):  # on Windows, while a search has it open
-                path.unlink()
-
-
 def embedding_model(run: TrainedRun) -> EmbeddingModel:
     """Identify the model of a run. Raises `UserError` if it has no `embed`."""
     chunk = np.zeros((1, run.hparams.chunk_length, run.hparams.num_bins), dtype=np.float32)
     return EmbeddingModel(hash_file(run.weights), model_code(), run.embed(chunk).shape[1])
-
-
-def find_difference(index: Index, model: EmbeddingModel) -> str:
-    """Which other model made an index, in words; empty if this one did."""
-    if index.checkpoint != model.checkpoint:
-        return "another checkpoint"
-    same = (index.code, index.embeddings.shape[1]) == (model.code, model.values)
-    return "" if same else "another version of model.py"
-
-
-def unchanged_tracks(folder: Path, model: EmbeddingModel, paths: dict[str, Path]) -> Embedded:
-    """The tracks in an index whose files, in `paths` by name, have not changed since.
-
-    Returns nothing, and prints why, if the index is damaged or another model made it.
-    """
-    try:
-        index = read_index(folder)
-    except UserError as error:
-        print(f"*** {error}: all tracks are embedded again")
-        return {}
-    if index is None:
-        return {}
-    if difference := find_difference(index, model):
-        print(f"the index was made with {difference}: all tracks are embedded again")
-        return {}
-    vectors = np.array(index.embeddings)  # into memory: the next write deletes the file
-    return {
-        entry["name"]: (entry, vector)
-        for entry, vector in zip(index.tracks, vectors)
-        if entry["name"] in paths and source_state(paths[entry["name"]]).items() <= entry.items()
-    }
 
 
 def choose_index(run: TrainedRun, collection: str | None) -> Index:
@@ -166,16 +42,15 @@ def choose_index(run: TrainedRun, collection: str | None) -> Index:
 
     Raises `UserError`, with the command to run, if there is none or another model made it.
     """
-    found = newest(run.weights.parent.glob("index/*/index.json"))
+    found = newest(run.weights.parent.glob(f"index/*/{LINES}"))
     folder = index_folder(run.weights, collection) if collection else found and found.parent
     index = folder and read_index(folder)
-    words = ("python", "retrieve.py", "--run", run.weights.parent, "--index")
     if not index:
         which = f"of {collection}" if collection else "yet"
-        command = command_line(*words, collection or "FOLDER")
+        command = index_command(run.weights.parent, collection or "FOLDER")
         raise UserError(f"{run.weights.parent} has no index {which}: run `{command}`")
     if difference := find_difference(index, embedding_model(run)):
-        command = command_line(*words, index.collection)
+        command = index_command(run.weights.parent, index.collection)
         raise UserError(f"the index {folder} was made with {difference}: run `{command}` again")
     return index
 

@@ -225,8 +225,9 @@ def bootstrap_interval(labels: NDArray, probabilities: NDArray) -> list[float]:
     """
     rng, count = np.random.default_rng(0), len(labels)
     means = []
-    for _ in range(10):  # all resamples at once would take gigabytes for 10,000 tracks
+    for _ in range(10):  # all resamples at once would take a gigabyte for 100,000 tracks
         times = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES // 10)
+        times = np.asfortranarray(times, dtype=np.float32)  # by track: converted once for all tags
         aucs = [resampled_auc(*columns, times) for columns in zip(labels.T, probabilities.T)]
         known = ~np.all(np.isnan(aucs), axis=0)
         means.append(np.nanmean(np.array(aucs)[:, known], axis=0))  # (tags, 100) -> (100,)
@@ -240,15 +241,29 @@ def resampled_auc(labels: NDArray, probabilities: NDArray, times: NDArray) -> ND
     of a track with the tag and one without in which the first has the higher probability. Equal
     probabilities count half.
     """
-    order = np.argsort(probabilities)
-    starts = np.flatnonzero(np.diff(probabilities[order], prepend=-1))  # of equal probabilities
-    times, labels = times[:, order], labels[order]
-    # (resamples, tracks) -> (resamples, distinct probabilities)
-    positives = np.add.reduceat(times * labels, starts, axis=1)
-    negatives = np.add.reduceat(times * ~labels, starts, axis=1)
-    below = np.cumsum(negatives, axis=1) - negatives / 2
+    values, ranks = np.unique(probabilities[labels], return_inverse=True)
+    with_tag, without = np.flatnonzero(labels), np.flatnonzero(~labels)
+    # a track without the tag counts half from the first value on that is not below its own, and
+    # half from the first above it
+    steps = [np.searchsorted(values, probabilities[without], side) for side in ("left", "right")]
+    drawn = times.T.astype(np.float32, copy=False)  # exact for up to 8 million tracks
+    below = sum_rows(np.concatenate(steps), np.tile(without, 2), 0.5, len(values) + 1, drawn)
+    below = np.cumsum(below, axis=0)  # (values + 1, resamples); the last row counts all
+    positives = sum_rows(ranks, with_tag, 1.0, len(values), drawn)  # (values, resamples)
     with np.errstate(invalid="ignore"):  # 0 / 0 gives NaN, as documented
-        return (positives * below).sum(axis=1) / (positives.sum(axis=1) * negatives.sum(axis=1))
+        return (positives * below[:-1]).sum(axis=0) / (positives.sum(axis=0) * below[-1])
+
+
+def sum_rows(
+    targets: NDArray, sources: NDArray, weight: float, count: int, rows: NDArray
+) -> NDArray:
+    """Add `weight` times each source row to its target row: float64 (count, columns)."""
+    from scipy.sparse import csr_array
+
+    weights = np.full(len(targets), weight, dtype=np.float32)
+    # as a sparse matrix it is a tenth of the time that sorting the rows takes
+    matrix = csr_array((weights, (targets, sources)), shape=(count, len(rows)))
+    return (matrix @ rows).astype(np.float64)
 
 
 def list_tag_predictions(

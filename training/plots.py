@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from audio.plots import bin_hz
 from hparams import HParams
 from support import canvas
+from support.errors import visible
 
 Report = dict[str, Any]  # the content of `report.json`
 History = list[dict[str, Any]]  # the rows of `history.csv`, one per epoch
@@ -198,7 +199,8 @@ def plot_hardest(report: Report, ax: Axes | None = None) -> Axes:
     ax = canvas.new_axes(ax, figsize=(6, 5))
     for row, (track, text, share) in enumerate(rows):
         ax.barh(row, share, height=0.25, color=canvas.RED if wrong else canvas.BLUE)
-        words = f"{shorten(track)}\n{100 * share:.0f} %: {shorten(text)}"
+        names = visible(shorten(track)), visible(shorten(text))
+        words = f"{names[0]}\n{100 * share:.0f} %: {names[1]}"
         style: canvas.Options = {"fontsize": canvas.TINY, "linespacing": 1.1, "clip_on": True}
         ax.text(0.01, row - 0.16, words, va="bottom", **style)
     ax.set(xlim=(0, 1), ylim=(max(5, len(rows)) - 0.6, -0.9), yticks=[], xlabel="probability")
@@ -221,13 +223,14 @@ def plot_timeline(
     """Draw how the probabilities within a track change, and which class is the most likely one.
 
     Draws the eight classes with the largest maxima. Colours reach up to the largest probability.
-    The strip on top has the colour of the winner, gray for a class that is not drawn.
+    The strip on top has the colour of the winner, gray for a class that is not drawn. Silent chunks
+    stay white.
 
     Parameters
     ----------
     probabilities, times
-        Probabilities of the chunks (chunks, classes); seconds at which the chunks start, and at
-        which the last one ends (chunks + 1,).
+        Probabilities of the chunks (chunks, classes), NaN for silence; seconds at which the chunks
+        start, and at which the last one ends (chunks + 1,).
     classes, title, ax
         Names of the classes or tags; title; axes to draw into, by default those of a new figure.
 
@@ -242,14 +245,17 @@ def plot_timeline(
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['most likely', 'jazz', 'rock']
     """
-    shown = np.argsort(-probabilities.max(axis=0), kind="stable")[: len(ROW_COLOURS)]
+    silent, heard = np.isnan(probabilities).any(1), np.nan_to_num(probabilities)
+    shown = np.argsort(-heard.max(axis=0), kind="stable")[: len(ROW_COLOURS)]
     ax = canvas.new_axes(ax, figsize=(10, 0.35 * len(shown) + 2))
-    edges, most = np.arange(len(shown) + 1), max(1e-3, probabilities.max())
+    edges, most = np.arange(len(shown) + 1), max(1e-3, heard.max())
     rows = probabilities[:, shown].T  # (chunks, classes) -> (rows, chunks)
     mesh = ax.pcolormesh(times, edges, rows, vmin=0, vmax=most, cmap=canvas.SHARE_MAP)
-    winners = probabilities.argmax(axis=1)
+    winners = np.where(silent, -1, heard.argmax(axis=1))
     draw_winners(winners, times, shown, ax)
-    strip = "most likely" if np.isin(winners, shown).all() else "most likely\n(gray: other)"
+    other = "gray: other" if not np.isin(winners[~silent], shown).all() else ""
+    notes = ", ".join(filter(None, [other, "white: silent" if silent.any() else ""]))
+    strip = f"most likely\n({notes})" if notes else "most likely"
     ax.set_yticks([-0.8, *edges[:-1] + 0.5], [strip, *(classes[i] for i in shown)])
     ax.set_ylim(len(shown), -1.3)
     ax.xaxis.set_major_locator(MultipleLocator(next(s for s in TICKS if times[-1] <= 10 * s)))
@@ -262,10 +268,13 @@ def plot_timeline(
 
 
 def draw_winners(winners: NDArray, times: NDArray, shown: NDArray, ax: Axes) -> None:
-    """Draw the strip of winners (chunks,) above a timeline, and its colours next to the rows."""
-    rows = {index: row for row, index in enumerate(shown.tolist())}
+    """Draw the strip of winners (chunks,) above a timeline, and its colours next to the rows.
+
+    A winner of -1 is silence.
+    """
+    rows = {index: row for row, index in enumerate(shown.tolist())} | {-1: len(ROW_COLOURS) + 1}
     strip = [[rows.get(winner, len(ROW_COLOURS)) for winner in winners.tolist()]]
-    cmap = ListedColormap([*ROW_COLOURS, "gray"])
+    cmap = ListedColormap([*ROW_COLOURS, "gray", "white"])
     ax.pcolormesh(times, (-1.3, -0.3), strip, cmap=cmap, vmin=-0.5, vmax=cmap.N - 0.5)
     at_axis = ax.get_yaxis_transform()  # x as a share of the axes, y in rows
     x, y = np.full(len(shown), -0.012), np.arange(len(shown)) + 0.5
@@ -298,8 +307,8 @@ def label_filters(axes: Sequence[Axes], weights: NDArray, hparams: HParams) -> N
             ax.set_yticks(ticks, [f"{value:.0f}" for value in values])
 
 
-def run_page(title: str, history: History, report: Report | None) -> FigureBase:
-    """Make a page of a run: learning curves, scores and the hardest tracks.
+def run_page(title: str, history: History, report: Report | None, advice: str = "") -> FigureBase:
+    """Make a page of a run: learning curves, with advice above, scores and the hardest tracks.
 
     An empty `history` and a `report` of None are left out.
     """
@@ -312,6 +321,7 @@ def run_page(title: str, history: History, report: Report | None) -> FigureBase:
         label = "share of correct tags, by chunk" if tagging else "chunk accuracy"
         pair = axes["loss"], axes["acc"]
         plot_learning_curves(history, report["best_epoch"] if report else best, label, pair)
+        axes["loss"].set_title(advice, fontsize=canvas.SMALL)
     if report:
         draw_scores(report, axes)
     return figure

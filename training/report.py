@@ -1,9 +1,8 @@
 """Write the report of a run: `report.txt`, `report.json` and pictures."""
 
-import json
 from pathlib import Path
 
-from support.files import write_text
+from support.files import write_json, write_text
 from training.checkpoint import History
 from training.tasks import TASKS, Report, task_of
 
@@ -19,11 +18,11 @@ def write_report(folder: Path, report: Report, history: History | None = None) -
     task = task_of(report)
     text = f"{task.format_result(report)}\n\n{task.format_table(report)}\n"
     write_text(folder / "report.txt", text)
-    write_text(folder / "report.json", json.dumps(report, indent=1, ensure_ascii=False))
     save_picture(folder / task.picture, task.plot_scores, report)
     if history:
         curves = history, report["best_epoch"], task.accuracy_name
         save_picture(folder / "learning_curves.png", plot_learning_curves, *curves)
+    write_json(folder / "report.json", report)  # last: a run with this file has finished
     return text
 
 

@@ -1,6 +1,5 @@
 """The table of recipes and their scores: rows, McNemar's test, and the table as Markdown."""
 
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,10 +8,12 @@ from typing import Any
 from scipy.stats import binomtest
 
 from support.errors import UserError
-from support.files import lock, write_text
+from support.files import explain_damage, hash_values, lock, read_json, write_json, write_text
+from tracks.lists import Lists
 from training.metrics import wilson_interval
 
-RESULTS = Path("results")
+RESULTS = Path("results")  # tables that are published, under version control
+OWN = Path("runs/compare")  # all others
 PUBLISHED = Path(__file__).resolve().parent.parent / "results" / "published"
 Report = dict[str, Any]
 SCORES: dict[str, Callable[[Report], float | None]] = {
@@ -32,6 +33,7 @@ def make_row(command: str, reports: Sequence[Report]) -> dict[str, Any]:
         "parameters": reports[0].get("parameters"),
         "minutes": [report["minutes"] for report in reports],
         "device": reports[0].get("device", "CPU"),
+        "machine": reports[0].get("machine", ""),  # which earlier versions did not record
     }
 
 
@@ -99,7 +101,8 @@ def format_results(results: dict[str, Any]) -> str:
     """Return a table as Markdown."""
     data, rows = results["name"], results["rows"]
     columns = ["recipe", "seeds", *SCORES, "95 % interval", "parameters", "minutes"]
-    devices = ", ".join(sorted({row["device"] for row in rows.values()}))
+    places = {(row["device"], row.get("machine", "")) for row in rows.values()}
+    devices = "; ".join(", ".join(filter(None, place)) for place in sorted(places))
     lines = [
         f"# {data}: {results['sizes']} tracks of {len(results['genres'])} classes",
         "",
@@ -115,15 +118,29 @@ def format_results(results: dict[str, Any]) -> str:
     for pair in results["pairs"].values():
         lines += ["", pair["text"], "", f"    {pair['command']}"]
     lines += ["", "Commands for the rows:", "", *(f"    {row['command']}" for row in rows.values())]
-    published = PUBLISHED / f"{data}.md"
-    if published.exists():
-        lines += ["", published.read_text(encoding="utf-8").rstrip()]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + f"\n{find_published(results.get('split', ''))}"
 
 
-def choose_table(data: dict[str, Any]) -> Path:
+def split_digest(lists: Lists) -> str:
+    """Return a hash of the tracks of each split, without suffix: GTZAN has .wav or .au files."""
+    return hash_values([sorted(n.rpartition(".")[0] for n in names) for names in lists.values()])
+
+
+def find_published(split: str) -> str:
+    """Return the text on what others have published on a split; empty if there is none.
+
+    The first line of a file in `PUBLISHED` names its split, by `split_digest`.
+    """
+    for path in sorted(PUBLISHED.glob("*.md")):
+        named, _, text = path.read_text(encoding="utf-8").partition("\n")
+        if named == f"<!-- split {split} -->":
+            return f"\n{text.strip()}\n"
+    return ""
+
+
+def choose_table(data: dict[str, Any], publish: bool = False) -> Path:
     """Return the path of the table: the data set's name, with a hash if other data has that."""
-    path = RESULTS / f"{data['name']}.json"
+    path = (RESULTS if publish else OWN) / f"{data['name']}.json"
     if not path.exists() or read_table(path)["tracks"] == data["tracks"]:
         return path
     other = path.with_name(f"{data['name']}-{data['tracks'][:8]}.json")
@@ -133,27 +150,49 @@ def choose_table(data: dict[str, Any]) -> Path:
 
 def read_table(path: Path) -> dict[str, Any]:
     """Return the values of a table. Raises `UserError` if it is damaged."""
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-        results["tracks"], results["rows"], {pair["text"] for pair in results["pairs"].values()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} is damaged, or of another version ({error}): delete it; runs are kept"
-        ) from error
+    with explain_damage(path, "delete it; runs are kept, and the same commands make it again"):
+        results = read_json(path)
+        # whatever is missing is noticed here
+        results["tracks"], format_results(results)
+        [set(pair["rows"]) for pair in results["pairs"].values()]
     return results
 
 
-def add_result(path: Path, data: dict[str, Any], part: str, key: str, value: Any) -> None:
-    """Add a value to `part` ("rows" or "pairs") of a table; a new table starts with `data`."""
+def describe_place(row: dict[str, Any]) -> str:
+    """Return how many runs a row has, and where they were made."""
+    seeds = len(row["minutes"])
+    place = ", ".join(filter(None, (row["device"], row.get("machine"))))
+    return f"{seeds} seed{'s' * (seeds > 1)}, {place}"
+
+
+def choose_label(rows: dict[str, Any], label: str, row: dict[str, Any]) -> str:
+    """Return the label of a new row: one that replaces a row has its place, and as many seeds."""
+    if (old := rows.get(label)) is None:
+        return label
+    same_place = all(old.get(name, "") == row[name] for name in ("device", "machine"))
+    if same_place and len(row["minutes"]) >= len(old["minutes"]):
+        return label
+    other = f"{label} ({describe_place(row)})"
+    print(f"*** the row {label} ({describe_place(old)}) is kept; the new one is {other}")
+    return other
+
+
+def add_result(path: Path, data: dict[str, Any], part: str, key: str, value: Any) -> str:
+    """Add a value to `part` ("rows" or "pairs") of a table; a new table starts with `data`.
+
+    Returns its key: a row of another machine, or with more seeds, keeps its own.
+    """
     busy = f"{path}: another command is writing it; waiting until it ends"
-    with lock(Path("runs/compare", f"{path.stem}.lock"), busy, wait=True):
+    with lock(OWN / f"{path.stem}.lock", busy, wait=True):
         # read here, as another command can have changed the table
         results = read_table(path) if path.exists() else data | {"rows": {}, "pairs": {}}
+        if part == "rows":
+            key = choose_label(results["rows"], key, value)
         before = results[part].get(key)
         results[part][key] = value
         if part == "rows" and before and before["scores"] != value["scores"]:
             pairs = results["pairs"].items()  # their tests are of the old scores
             results["pairs"] = {k: pair for k, pair in pairs if key not in pair["rows"]}
-        values = json.dumps(results, indent=1, ensure_ascii=False)
-        write_text(path, f"{values}\n")
+        write_json(path, results)
         write_text(path.with_suffix(".md"), format_results(results))
+    return key

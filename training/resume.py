@@ -7,6 +7,8 @@ numbers as an uninterrupted one.
 # mypy: disable-error-code="attr-defined, arg-type"
 # torch's type for data sets lacks the attributes of `GTZANDataset`
 
+import dataclasses
+import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +20,19 @@ from torch.utils.data import DataLoader
 
 from hparams import HParams
 from support.errors import UserError
+from support.forms import check_form, is_number
 from tracks.lists import SPLITS
 from training import checkpoint
-from training.checkpoint import History
+from training.checkpoint import HISTORY, PARTS, History
+from training.runs import find_run_to_resume
 
 CHANGEABLE = {  # flags that a resumed run accepts, since they do not change its numbers
     *("resume", "num_epochs", "max_minutes", "device", "num_workers", "cache_gb", "tensorboard"),
+}
+LAST = PARTS | {  # the form of `last.pt`, without the weights and settings
+    **{"optimizer": {"state": dict, "param_groups": [dict]}, "scheduler": dict, "generators": dict},
+    **{"seconds": lambda value: is_number(value) and value >= 0, "data": [str], "best": tuple},
+    "history": [dict.fromkeys(HISTORY, float) | {"epoch": int}],
 }
 BEST_PARTS = ("model", "hparams", "mean", "std", "epoch", "splits")  # what `best.pt` keeps
 
@@ -66,8 +75,10 @@ def restore_epoch(runner: Any, loaders: Sequence[DataLoader], folder: Path) -> H
     Raises `UserError` if the data have changed, or if `last.pt` was written by other code.
     """
     path = folder / "last.pt"
-    last = checkpoint.load_weights(runner.model, path)
+    last = checkpoint.load_checkpoint(path, sealed=True)
+    checkpoint.fill_weights(runner.model, last, path)
     try:
+        check_state(last, runner)
         if last["data"] != [loader.dataset.digest for loader in loaders]:
             raise UserError(
                 f"the tracks, tags or features are not those that the run {folder} began with: "
@@ -81,13 +92,46 @@ def restore_epoch(runner: Any, loaders: Sequence[DataLoader], folder: Path) -> H
         restore_generators(last["generators"], loaders[0].sampler.generator)
         checkpoint.write_history(folder, last["history"])
         save_if_best(folder, last)  # the run may have been killed before it wrote `best.pt`
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # a state of other code can have any form
         raise UserError(
             f"{path} is not a checkpoint to continue from ({type(error).__name__}: {error}): "
             "start a new run without --resume"
         ) from error
     print(f"Continuing {folder} after epoch {last['epoch']}")
     return last["history"]
+
+
+def check_state(last: dict[str, Any], runner: Any) -> None:
+    """Raise an error unless the parts of a `last.pt` fit each other and a runner."""
+    check_form(last, LAST)
+    best, history = (math.inf, 0), last["history"]
+    for row in history:
+        if row["valid_loss"] < best[0]:
+            best = row["valid_loss"], row["epoch"]
+    in_order = all(row["epoch"] == number for number, row in enumerate(history, 1))
+    if not in_order or (last["epoch"], last["best"]) != (len(history), best):
+        raise ValueError("its epochs do not fit its history")
+    check_alike(last["scheduler"], runner.scheduler.state_dict() if runner.scheduler else {})
+    check_alike(last["optimizer"]["param_groups"], runner.optimizer.state_dict()["param_groups"])
+    weights = [weight for group in runner.optimizer.param_groups for weight in group["params"]]
+    for index, state in last["optimizer"]["state"].items():
+        for value in state.values():
+            if torch.is_tensor(value) and value.shape not in (torch.Size(), weights[index].shape):
+                raise ValueError("its optimizer is that of another model")
+
+
+def check_alike(value: Any, fresh: Any) -> None:
+    """Raise `ValueError` unless a state has the names, lengths and types of a fresh one."""
+    kinds: Any = (int, float) if type(fresh) in (int, float) else type(fresh)
+    if not isinstance(value, kinds):
+        raise ValueError(f"{value!r:.60} is not {type(fresh).__name__}")
+    if isinstance(fresh, dict | list | tuple):
+        if len(value) != len(fresh):
+            raise ValueError(f"{value!r:.60} has another length")
+        for key in fresh if isinstance(fresh, dict) else range(len(fresh)):
+            check_alike(value[key], fresh[key])
 
 
 def generator_states(shuffler: torch.Generator) -> dict[str, Any]:
@@ -118,8 +162,8 @@ def resume_settings(hparams: HParams, argv: list[str] | None) -> tuple[HParams, 
 
     Raises `UserError` if a flag would change what the run computes.
     """
-    folder = checkpoint.find_run_to_resume(hparams.resume)
-    saved = HParams.from_dict(checkpoint.read_settings(folder))
+    folder = find_run_to_resume(hparams.resume)
+    saved = saved_settings(folder)
     resumed = saved.parse_argument(argv)
     # the one-cycle schedule is planned for a fixed number of epochs
     fixed = {"num_epochs"} if saved.lr_schedule == "onecycle" else set()
@@ -130,3 +174,30 @@ def resume_settings(hparams: HParams, argv: list[str] | None) -> tuple[HParams, 
                 "keeps its settings; leave the flag out, or start a new run without --resume"
             )
     return resumed, folder
+
+
+def saved_settings(folder: Path) -> HParams:
+    """The settings of a run: those in `last.pt`, or if there is none yet, in `hparams.json`."""
+    path = folder / "last.pt"
+    if not path.exists():
+        hparams = HParams.from_dict(checkpoint.read_settings(folder))
+        hparams.validate()
+        return hparams
+    hparams = checkpoint.read_hparams(checkpoint.load_checkpoint(path, sealed=True), path)
+    try:
+        same = checkpoint.read_settings(folder) == hparams.to_dict()
+    except UserError:
+        same = False
+    if not same:
+        print(f"*** {folder / 'hparams.json'} does not hold the settings of last.pt: those count")
+    return hparams
+
+
+def write_settings(folder: Path, hparams: HParams) -> None:
+    """Write settings to `hparams.json`, and to `last.pt`, from which a resumed run takes them."""
+    hparams, path = dataclasses.replace(hparams, resume=""), folder / "last.pt"
+    if path.exists():
+        last = checkpoint.load_checkpoint(path, sealed=True)
+        if last["hparams"] != hparams.to_dict():
+            checkpoint.save_checkpoint(path, **last | {"hparams": hparams.to_dict()})
+    checkpoint.write_settings(folder, hparams)

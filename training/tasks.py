@@ -43,6 +43,7 @@ class Task:
     score: Callable[[NDArray, NDArray, NDArray, Sequence[str], Collection[str]], Report]
     # a row for each track: (probabilities, labels, tracks, names, classes)
     list_tracks: Callable[..., list[dict[str, Any]]]
+    headline: Callable[[Report], str]  # the main score, in a few words
     format_result: Callable[[Report], str]  # main scores with their 95 % interval
     format_table: Callable[[Report], str]  # scores of each class
     plot_scores: Callable[[Report], Any]  # draws the scores; returns the axes or figure
@@ -178,6 +179,7 @@ TASKS = {
             probabilities, labels, tracks, genres
         ),
         list_tracks=metrics.list_genre_predictions,
+        headline=lambda report: f"track accuracy {100 * report['track_accuracy']:.1f} %",
         format_result=format_genre_result,
         format_table=format_genre_table,
         plot_scores=draw_genre_scores,
@@ -197,6 +199,7 @@ TASKS = {
         check_splits=check_tags,
         score=metrics.score_tags,
         list_tracks=metrics.list_tag_predictions,
+        headline=lambda report: f"ROC-AUC {report['roc_auc']:.3f}",
         format_result=format_tag_result,
         format_table=format_tag_table,
         plot_scores=draw_tag_scores,

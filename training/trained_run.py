@@ -5,8 +5,8 @@ functions as in extraction, so a file is predicted exactly as a test track.
 """
 
 import argparse
+import contextlib
 import dataclasses
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 from audio.chunks import track_chunks
 from hparams import HParams, device_value
 from model import UnknownModel, WrongInput, build_model
-from support.errors import UserError
-from support.flags import unknown_flag
-from training.checkpoint import fill_weights, find_weights, load_checkpoint
+from support.errors import UserError, visible
+from support.files import explain_damage
+from support.flags import parse_flags
+from tracks.likeness import distance
+from training.checkpoint import fill_weights, load_checkpoint, read_hparams
 from training.device import find_device
+from training.runs import Run, choose_run, list_runs, named_weights
 from training.tasks import TASKS
 
 
@@ -31,7 +34,7 @@ class TrainedRun:
     Parameters
     ----------
     weights : str or Path
-        The run's `best.pt`; `training.checkpoint.find_weights` finds the newest.
+        The run's `best.pt`; `training.runs.find_weights` finds the newest.
     device : int or str, optional
         0: CPU, 1: first GPU ...; by default the first GPU if there is one, otherwise the CPU.
 
@@ -53,6 +56,9 @@ class TrainedRun:
         parts = load_checkpoint(self.weights)
         self.hparams = read_hparams(parts, self.weights)
         self.mean, self.std, self.epoch = (parts[name] for name in ("mean", "std", "epoch"))
+        with explain_damage(self.weights, "train again"):
+            self.train = dict((parts.get("splits") or {}).get("train", {}))  # older versions: empty
+            self.is_unlike(np.zeros(2))
         if device is None:
             device = int(torch.cuda.is_available())
         HParams(device=device).validate()  # the rule for --device is there
@@ -60,7 +66,15 @@ class TrainedRun:
         self.model = load_model(parts, self.hparams, self.weights).to(self.device).eval()
 
     def __str__(self) -> str:
-        return f"{self.weights.parent} ({self.hparams.model}, weights of epoch {self.epoch})"
+        data, task, model = self.hparams.dataset_path, self.hparams.task, self.hparams.model
+        folder = self.weights.parent
+        words = [data, task, model, f"weights of epoch {self.epoch}", Run(folder).score]
+        return visible(f"{folder} ({', '.join(filter(None, words))})")
+
+    def is_unlike(self, level: NDArray) -> bool:
+        """Whether a track with this level (2,) is unlike those that the run was trained on."""
+        spread = self.train.get("spread")
+        return bool(spread and distance(level, spread) > spread["limit"])
 
     def settings(self, whole: bool = False) -> HParams:
         """The run's settings; with `whole`, tracks are not cropped to `feature_length`."""
@@ -102,25 +116,12 @@ class TrainedRun:
         return self.compute(embed, chunks).flatten(1).cpu().numpy()
 
 
-def read_hparams(parts: dict[str, Any], path: Path) -> HParams:
-    """The settings in a checkpoint. Raises `UserError` if another version wrote them."""
-    try:
-        hparams = HParams.from_dict(parts["hparams"])
-        hparams.validate()
-        float(parts["mean"]), float(parts["std"]), int(parts["epoch"])  # TypeError for None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{path} is not a best.pt of this version ({type(error).__name__}: {error}): "
-            "train again"
-        ) from error
-    except UserError as error:
-        raise UserError(f"{path} was written by another version ({error}): train again") from error
-    return hparams
-
-
 def load_model(parts: dict[str, Any], hparams: HParams, path: Path) -> torch.nn.Module:
     """The model of a checkpoint with its weights. Raises `UserError` if model.py lacks it."""
     try:
+        # on "meta", where tensors take no memory; some constructors need their tensors' values
+        with contextlib.suppress(NotImplementedError, RuntimeError), torch.device("meta"):
+            fill_weights(build_model(hparams), parts, path)
         model = build_model(hparams)
     except (UnknownModel, WrongInput) as error:
         raise UserError(f"{path} needs the model {hparams.model}: {error}") from error
@@ -131,7 +132,8 @@ def load_model(parts: dict[str, Any], hparams: HParams, path: Path) -> torch.nn.
 def run_parser(description: str) -> argparse.ArgumentParser:
     """A parser with the flags that all scripts for trained runs share."""
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
-    parser.add_argument("--run", help="folder of the run, or its best.pt [the newest in runs]")
+    text = "folder of the run, or its best.pt [the newest finished one in runs]"
+    parser.add_argument("--run", help=text)
     parser.add_argument(
         "--device",
         type=device_value,
@@ -144,19 +146,15 @@ def parse_run_flags(
     parser: argparse.ArgumentParser, argv: list[str] | None = None
 ) -> argparse.Namespace:
     """Parse `argv`; exit with one message on an unknown flag or a setting of the run."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if "--" in words:  # argparse mistakes -a.wav for a flag even after --, but not ./-a.wav
-        after = words.index("--") + 1
-        words[after:] = [f"./{word}" if word.startswith("-") else word for word in words[after:]]
-    args, unknown = parser.parse_known_intermixed_args(words)
-    if not unknown:
-        return args
-    flag = unknown[0].partition("=")[0]
-    name = flag.removeprefix("--no-").removeprefix("--")  # --no-skip_broken is skip_broken
-    if name in {field.name for field in dataclasses.fields(HParams)}:
-        folder = find_weights(args.run).parent
-        parser.error(f"{flag}: settings come from the run, {folder}; leave it out")
-    parser.error(unknown_flag(flag, parser))
+
+    def refuse(flag: str, args: argparse.Namespace) -> str:
+        name = flag.removeprefix("--no-").removeprefix("--")  # --no-skip_broken is skip_broken
+        if name not in {field.name for field in dataclasses.fields(HParams)}:
+            return ""
+        weights = named_weights(args.run) if args.run else choose_run(list_runs()).weights
+        return f"{flag}: settings come from the run, {weights.parent}; leave it out"
+
+    return parse_flags(parser, argv, refuse)
 
 
 def to_unit_length(vector: NDArray) -> NDArray:

@@ -1,21 +1,17 @@
 import hashlib
 import pickle
-from concurrent.futures import ThreadPoolExecutor
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import flags
 
 import model
 from support.errors import UserError
-from train_test import main as train_main
-from training import checkpoint
 from training.checkpoint import (
     load_checkpoint,
     load_weights,
     model_code,
-    new_folder,
     save_checkpoint,
 )
 
@@ -56,8 +52,60 @@ def test_a_truncated_checkpoint_is_a_message(tmp_path):
     whole = path.read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"text"):
         path.write_bytes(content)
-        with pytest.raises(UserError, match="is damaged, or holds more than"):
+        with pytest.raises(
+            UserError, match=r"is damaged \(.*copy it from its source again, or del"
+        ):
             load_checkpoint(path)
+
+
+@pytest.mark.parametrize("write", [save_checkpoint, lambda path, **parts: torch.save(parts, path)])
+def test_any_changed_bit_is_noticed_or_changes_nothing(tmp_path, rng, write):
+    """The second way is that of older versions, whose files have the zip's checksums alone."""
+    path, weights = tmp_path / "a.pt", torch.arange(300.0)
+    write(path, model={"w": weights}, epoch=3)
+    whole, noticed = path.read_bytes(), 0
+    for _ in range(400):
+        changed = bytearray(whole)
+        changed[rng.integers(len(changed))] ^= 1 << rng.integers(8)
+        path.write_bytes(changed)
+        try:
+            parts = load_checkpoint(path)
+        except UserError as error:
+            assert "is damaged" in str(error)
+            noticed += 1
+        else:
+            assert torch.equal(parts["model"]["w"], weights) and parts["epoch"] == 3
+    assert noticed > 200
+    path.write_bytes(whole)
+    assert load_checkpoint(path)["epoch"] == 3
+
+
+def zipped(path, members, **options):
+    """Write a zip of members, (name, bytes) each."""
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_archives_that_torch_does_not_write_are_refused_before_they_are_unpacked(tmp_path):
+    path = tmp_path / "a.pt"
+    zipped(path, [("a/data.pkl", bytes(10**8))], compression=zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 10**6
+    with pytest.raises(UserError, match="its parts are larger than the file"):
+        load_checkpoint(path)
+    zipped(path, [("a/data.pkl", b"1"), ("a/data.pkl", b"2")])
+    with pytest.raises(UserError, match="a part occurs twice"):
+        load_checkpoint(path)
+
+
+def test_a_last_pt_without_a_hash_is_not_resumed_from(tmp_path):
+    torch.save({"model": {}, "epoch": 1}, tmp_path / "last.pt")
+    assert load_checkpoint(tmp_path / "last.pt")["epoch"] == 1
+    with pytest.raises(
+        UserError, match=r"it has no hash.*delete .*last.pt and run `python train_t"
+    ):
+        load_checkpoint(tmp_path / "last.pt", sealed=True)
 
 
 def test_other_files_are_not_taken_for_checkpoints(tmp_path):
@@ -77,19 +125,3 @@ def test_weights_of_another_model_are_a_message(tmp_path):
 def test_model_code_is_the_hash_of_the_file():
     text = Path(model.__file__).read_bytes()
     assert model_code() == hashlib.sha256(text).hexdigest()[:32]
-
-
-def test_runs_started_at_once_get_separate_folders(tmp_path):
-    with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(new_folder, [tmp_path / "runs/a"] * 8))
-    assert len(set(made)) == 8
-
-
-def test_runs_are_named_and_never_overwritten(extracted, monkeypatch, tmp_path):
-    monkeypatch.setattr(checkpoint.time, "strftime", lambda _: "20260102-030405")
-    for _ in range(2):
-        train_main(flags(extracted, num_epochs=1))
-    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
-        "data-Baseline-20260102-030405",
-        "data-Baseline-20260102-030405-2",
-    ]

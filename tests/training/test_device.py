@@ -1,10 +1,12 @@
 """Devices by the tutorial's numbers."""
 
+import re
+
 import pytest
 import torch
 
 from support.errors import UserError
-from training.device import device_name, find_device
+from training.device import device_name, find_device, machine_name
 
 
 @pytest.mark.parametrize(
@@ -37,3 +39,12 @@ def test_devices_where_there_is_no_gpu(monkeypatch, capsys):
     for absent in (2, "cuda", "cuda:0"):
         with pytest.raises(UserError, match="GPUs present: none; 0 is the CPU"):
             find_device(absent)
+
+
+def test_a_machine_is_its_processor_its_cores_and_the_gpu_in_use(monkeypatch):
+    pretend_gpus(monkeypatch, 2)
+    here = machine_name()
+    assert re.fullmatch(r".{4,}, \d+ cores", here)
+    assert machine_name(torch.device("cpu")) == here
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Card{device.index}")
+    assert machine_name(torch.device("cuda", 1)) == f"{here}, Card1"

@@ -1,6 +1,5 @@
 """The index of a folder: always up to date, of one model, and complete at any moment."""
 
-import json
 import os
 import re
 import shutil
@@ -13,7 +12,9 @@ from conftest import RATE, ROOT, rename_to_bytes, save_run, sine
 import retrieve
 from retrieve import main
 from support.errors import UserError, run_script
-from training.index import choose_index, nearest, read_index
+from support.files import json_line, parse_lines
+from training import index_files
+from training.index import choose_index, index_folder, nearest
 from training.trained_run import TrainedRun, embed_track, to_unit_length
 
 
@@ -22,6 +23,10 @@ def indexed(weights, data_set):
     """The weights of a run, with an index of the data set."""
     assert main(["--index", "data"]) == 0
     return weights
+
+
+def names_in(folder):
+    return {path.name for path in folder.iterdir()}
 
 
 def index_of(weights, collection=None):
@@ -67,7 +72,7 @@ def test_only_what_is_new_or_changed_is_embedded(indexed, data_set, capsys, monk
     for name, embedding in zip(names, after.embeddings):
         np.testing.assert_allclose(embedding, embed_track(data_set / name, run), atol=1e-6)
     folder = next(indexed.parent.glob("index/*"))
-    assert len(list(folder.glob("*.npy"))) == 1
+    assert names_in(folder) == {"index.jsonl", "embeddings-3.f32"}
 
 
 def test_an_interrupted_index_continues(weights, data_set, monkeypatch, capsys):
@@ -112,17 +117,57 @@ def test_an_edited_model_py_makes_an_index_again(indexed, tmp_path, monkeypatch,
 
 
 def test_an_index_without_a_hash_of_the_code_is_refused(indexed):
-    path = next(indexed.parent.glob("index/*/index.json"))
-    values = json.loads(path.read_text(encoding="utf-8"))
-    del values["code"]
-    path.write_text(json.dumps(values), encoding="utf-8")
+    path = next(indexed.parent.glob("index/*/index.jsonl"))
+    first, *lines = path.read_bytes().splitlines(keepends=True)
+    [values] = parse_lines([first[:-1]])
+    path.write_bytes(b"".join([json_line(values | {"code": ""}), *lines]))
     with pytest.raises(UserError, match="was made with another version of model.py"):
+        index_of(indexed)
+    del values["code"]
+    path.write_bytes(b"".join([json_line(values), *lines]))
+    with pytest.raises(UserError, match=r"is damaged \(line 1: 'code'\): run `python retrieve.py"):
         index_of(indexed)
 
 
-def test_embeddings_of_another_length_are_made_again(indexed, data_set, capsys):
-    path = next(indexed.parent.glob("index/*/*.npy"))
-    np.save(path, np.load(path)[:, 1:])
+def test_a_killed_index_command_loses_one_track_at_most(indexed, capsys):
+    folder = next(indexed.parent.glob("index/*"))
+    path, file = folder / "index.jsonl", folder / "embeddings-1.f32"
+    before = index_of(indexed)
+    embeddings, lines = file.read_bytes(), path.read_bytes()
+    size = len(embeddings) // 24
+    last = lines.rfind(b"\n", 0, -1) + 1  # where the line of the last track begins
+    for vector, line in ((size, 0), (size, 40), (size // 2, 0), (3, 0), (0, 0)):
+        file.write_bytes(embeddings[: len(embeddings) - size + vector])
+        path.write_bytes(lines[: last + line])
+        (folder / "12-34.part").touch()
+        assert len(index_of(indexed).tracks) == 23
+        capsys.readouterr()
+        assert main(["--index", "data"]) == 0
+        assert "1 tracks embedded, 23 were already" in capsys.readouterr().out
+        after = index_of(indexed)
+        np.testing.assert_array_equal(after.embeddings, before.embeddings)
+        assert after.tracks == before.tracks
+        assert len(names_in(folder)) == 2
+        shutil.rmtree(folder)
+        folder.mkdir()
+        file.write_bytes(embeddings)
+        path.write_bytes(lines)
+
+
+def test_an_index_of_an_older_version_is_replaced(weights, data_set):
+    folder = index_folder(weights, "data")
+    folder.mkdir(parents=True)
+    for name in ("index.json", "embeddings-0123456789abcdef.npy"):
+        (folder / name).write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match="has no index yet"):
+        index_of(weights)
+    assert main(["--index", "data"]) == 0
+    assert names_in(folder) == {"index.jsonl", "embeddings-1.f32"}
+
+
+def test_embeddings_of_another_length_are_made_again(indexed, data_set, capsys, monkeypatch):
+    embed = TrainedRun.embed
+    monkeypatch.setattr(TrainedRun, "embed", lambda run, chunks: embed(run, chunks)[:, 1:])
     query = "data/jazz/jazz.00003.wav"
     assert main([query]) == 1
     assert "was made with another version of model.py: run `python" in capsys.readouterr().err
@@ -132,16 +177,16 @@ def test_embeddings_of_another_length_are_made_again(indexed, data_set, capsys):
 
 
 def test_an_index_is_read_while_another_command_writes_it(indexed, data_set, monkeypatch):
-    folder, load = next(indexed.parent.glob("index/*")), np.load
+    folder, map_rows = next(indexed.parent.glob("index/*")), index_files.map_rows
 
-    def load_late(path, **options):
-        monkeypatch.setattr(np, "load", load)
+    def map_late(*arguments):
+        monkeypatch.setattr(index_files, "map_rows", map_rows)
         (data_set / "jazz/jazz.00003.wav").unlink()
         assert main(["--index", "data"]) == 0
-        return load(path, **options)
+        return map_rows(*arguments)
 
-    monkeypatch.setattr(np, "load", load_late)
-    assert len(read_index(folder).tracks) == 23
+    monkeypatch.setattr(index_files, "map_rows", map_late)
+    assert len(index_files.read_index(folder).tracks) == 23
 
 
 def empty_out(data_set):
@@ -164,7 +209,7 @@ def test_the_index_of_a_folder_without_tracks_is_deleted(indexed, data_set, caps
     assert "error: data has no " in err
     assert main([str(kept)]) == 1
     assert "has no index yet" in capsys.readouterr().err
-    assert not list(indexed.parent.glob("index/*/*.npy"))
+    assert names_in(indexed.parent) == {"best.pt"}
 
 
 def test_a_query_takes_the_newest_index_or_the_one_named(indexed, data_set):
@@ -179,13 +224,47 @@ def test_a_missing_or_damaged_index_is_a_message(weights, data_set):
     with pytest.raises(UserError, match=r"no index yet: run `python retrieve.py .*--index FOLDER`"):
         index_of(weights)
     main(["--index", "data"])
-    path = next(weights.parent.glob("index/*/index.json"))
-    values = json.loads(path.read_text(encoding="utf-8"))
-    for text in ("[]", "{", json.dumps(values | {"tracks": values["tracks"][1:]})):
-        path.write_text(text, encoding="utf-8")
-        with pytest.raises(UserError, match="is damaged"):
+    path = next(weights.parent.glob("index/*/index.jsonl"))
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for lost in ([], lines[:9], lines[:-2], [b"[]\n"], [b"{"], [*lines, b"{}\n"], lines[::-1]):
+        path.write_bytes(b"".join(lost))
+        with pytest.raises(UserError, match=r"is damaged .*: run `python retrieve.py .*--index"):
             index_of(weights)
     assert main(["--index", "data"]) == 0
+    assert len(index_of(weights).tracks) == 24
+
+
+def test_any_changed_bit_of_an_index_is_noticed_and_only_its_track_embedded_again(
+    indexed, data_set, rng, capsys
+):
+    folder, files = next(indexed.parent.glob("index/*")), ("index.jsonl", "embeddings-1.f32")
+    whole = {name: (folder / name).read_bytes() for name in files}
+    before = np.array(index_of(indexed).embeddings)
+    for name in files * 100:
+        changed = bytearray(whole[name])
+        changed[rng.integers(len(changed))] ^= 1 << rng.integers(8)
+        (folder / name).write_bytes(changed)
+        with pytest.raises(UserError, match="is damaged"):
+            index_of(indexed)
+        (folder / name).write_bytes(whole[name])
+    changed = bytearray(whole["embeddings-1.f32"])
+    changed[-1] ^= 1
+    (folder / "embeddings-1.f32").write_bytes(changed)
+    capsys.readouterr()
+    assert main(["--index", "data"]) == 0
+    out = capsys.readouterr().out
+    assert "is damaged (line 25): what is lost is embedded again" in out
+    assert "1 tracks embedded, 23 were already" in out
+    np.testing.assert_array_equal(index_of(indexed).embeddings, before)
+
+
+def test_a_folder_without_audio_leaves_no_index_folder(weights, data_set, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert main(["--index", "empty"]) == 1
+    (tmp_path / "empty/a.wav").write_text("text", encoding="utf-8")
+    assert main(["--index", "empty"]) == 1
+    assert names_in(weights.parent) == {"best.pt"}
 
 
 def test_an_index_keeps_a_name_that_is_not_utf_8(weights, data_set, capsys):

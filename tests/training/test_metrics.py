@@ -91,6 +91,21 @@ def test_resampled_aucs_are_those_of_the_tracks_drawn(rng):
     assert np.isnan(resampled_auc(labels, probabilities, 1 * labels[None]))  # all have it
 
 
+def test_resampled_aucs_are_the_shares_of_pairs(rng):
+    for seed in range(200):
+        draw = np.random.default_rng(seed)
+        count, distinct = draw.integers(2, 30), draw.integers(1, 12)
+        labels = draw.random(count) < draw.random()
+        probabilities = draw.integers(0, distinct, count) / distinct  # most are equal to others
+        times = draw.multinomial(count, np.full(count, 1 / count), size=3)
+        gap = probabilities[labels][:, None] - probabilities[~labels]
+        wins = (gap > 0) + (gap == 0) / 2  # (tracks with the tag, tracks without)
+        for row, auc in zip(times, resampled_auc(labels, probabilities, times)):
+            pairs = np.outer(row[labels], row[~labels])
+            expected = (pairs * wins).sum() / pairs.sum() if pairs.sum() else np.nan
+            np.testing.assert_allclose(auc, expected, rtol=1e-14)
+
+
 def test_the_interval_is_seeded_and_narrows_with_more_tracks(rng):
     few, many = (bootstrap_interval(*tagged_tracks(rng, count)) for count in (20, 500))
     assert many[1] - many[0] < few[1] - few[0]
@@ -99,6 +114,12 @@ def test_the_interval_is_seeded_and_narrows_with_more_tracks(rng):
     assert [low, high] == bootstrap_interval(labels, probabilities)
     aucs = [roc_auc_score(*columns) for columns in zip(labels.T, probabilities.T)]
     assert 0 <= low < np.mean(aucs) < high <= 1
+
+
+def test_intervals_are_those_of_earlier_versions():
+    labels, probabilities = tagged_tracks(np.random.default_rng(7), 300)
+    expected = [0.6962446239964367, 0.7798916934832323]
+    assert bootstrap_interval(labels, probabilities) == pytest.approx(expected, rel=1e-12)
 
 
 def test_tags_that_cannot_be_scored_are_left_out():

@@ -1,10 +1,9 @@
-import json
-
 import matplotlib.image
 import numpy as np
 from matplotlib import pyplot as plt
 from sample_reports import HISTORY, some_report, tag_report
 
+from support.files import read_json
 from training.plots import plot_confusion_matrix, plot_learning_curves, plot_tag_scores
 from training.report import write_report
 from training.tasks import format_genre_table
@@ -21,7 +20,7 @@ def test_text_shows_every_genre_and_count():
 def test_files_are_written_whole(tmp_path, recwarn):
     write_report(tmp_path, some_report(), HISTORY)
     assert not recwarn.list
-    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    report = read_json(tmp_path / "report.json")
     assert report["confusion_matrix"] == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
     for name in ("confusion_matrix.png", "learning_curves.png"):
         picture = matplotlib.image.imread(tmp_path / name)
@@ -61,7 +60,7 @@ def test_a_report_of_tags_is_written_whole(tmp_path):
     assert lines[4].split() == ["mood:$sad$", "0.90", "0.50", "3"]
     assert "Tracks left out as broken: train 0, valid 2, test 0" in lines
     assert lines[-1] == "Left out of valid: loud (no track has it)"
-    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == tag_report()
+    assert read_json(tmp_path / "report.json") == tag_report()
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"report.txt", "report.json", "tag_scores.png", "learning_curves.png"}
     assert matplotlib.image.imread(tmp_path / "tag_scores.png")[..., :3].std() > 0.05

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
+import torch
 from conftest import flags
 from test_interruption import outcome
 from test_train_test import read_report, train
@@ -11,14 +13,10 @@ from test_train_test import read_report, train
 from classic import main as classic_main
 from hparams import CLASSICAL
 from support.errors import UserError
+from support.files import read_json, write_json
 from train_test import main as train_main
-from training.checkpoint import (
-    find_run_to_resume,
-    load_checkpoint,
-    make_run_folder,
-    save_checkpoint,
-    write_settings,
-)
+from training.checkpoint import load_checkpoint, save_checkpoint, write_settings
+from training.runs import find_run_to_resume, lock_run, make_run_folder
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(extracted, tmp_path, capsys):
@@ -124,6 +122,18 @@ def test_a_run_is_not_resumed_with_other_data(extracted, data_set, tmp_path):
         lambda last: last.update(generators={}),
         lambda last: last.update(history=[{}]),
         lambda last: last.update(best=1),
+        lambda last: last.update(best=(0.5, 1)),
+        lambda last: last.update(epoch=2),
+        lambda last: last.update(epoch=2**31),
+        lambda last: last["history"][0].update(epoch=0),
+        lambda last: last["history"].append(last["history"][0]),
+        lambda last: last.update(seconds=float("nan")),
+        lambda last: last.update(seconds=-1.0),
+        lambda last: last.update(scheduler={"best": 1.0}),
+        lambda last: last["optimizer"]["param_groups"][0].update(lr="0.1"),
+        lambda last: last["optimizer"]["state"].update({0: {"momentum": torch.zeros(2)}}),
+        lambda last: last["optimizer"]["state"].update({999: {"momentum": torch.zeros(2)}}),
+        lambda last: last["generators"].update(torch=torch.zeros(3, dtype=torch.uint8)),
     ],
 )
 def test_a_checkpoint_of_other_code_is_not_resumed(extracted, tmp_path, damage):
@@ -138,11 +148,83 @@ def test_a_checkpoint_of_other_code_is_not_resumed(extracted, tmp_path, damage):
 def test_settings_of_other_code_are_a_message(extracted, tmp_path):
     train_main(flags(extracted, run_path=str(tmp_path / "run"), num_epochs=1))
     path = tmp_path / "run/hparams.json"
-    whole = json.loads(path.read_text(encoding="utf-8"))
+    whole = read_json(path)
+    last = load_checkpoint(tmp_path / "run/last.pt")
     for changed in ({"batch_size": None}, {"genres": "jazz"}, {"new": 1}, {"seed": "x"}):
-        path.write_text(json.dumps(whole | changed), encoding="utf-8")
+        save_checkpoint(tmp_path / "run/last.pt", **last | {"hparams": last["hparams"] | changed})
         with pytest.raises(UserError, match="this version has no setting|must be "):
             train_main(["--resume", str(tmp_path / "run")])
+    (tmp_path / "run/last.pt").unlink()
+    for changed in ({"batch_size": None}, {"genres": "jazz"}, {"new": 1}, {"seed": "x"}):
+        write_json(path, whole | changed)
+        with pytest.raises(UserError, match="this version has no setting|must be "):
+            train_main(["--resume", str(tmp_path / "run")])
+
+
+@pytest.mark.parametrize("text", ["", "[" * 10**5, "{}", '{"learning_rate": -1e999}', None])
+def test_an_edited_hparams_json_does_not_change_what_is_trained(extracted, tmp_path, capsys, text):
+    path, words = tmp_path / "run/hparams.json", {"batch_size": 5, "learning_rate": 0.05}
+    train_main(flags(extracted, num_epochs=4, run_path=str(tmp_path / "whole"), **words))
+    train_main(flags(extracted, num_epochs=2, run_path=str(tmp_path / "run"), **words))
+    written = path.read_text(encoding="utf-8")
+    edited = written.replace('"learning_rate": 0.05', '"learning_rate": 0.5')
+    assert edited != written
+    path.write_text(edited if text is None else text, encoding="utf-8")
+    capsys.readouterr()
+    train_main(["--resume", str(tmp_path / "run"), "--num_epochs", "4"])
+    out = capsys.readouterr().out
+    assert "hparams.json does not hold the settings of last.pt: those count" in out
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+    train_main(["--resume", str(tmp_path / "run")])
+    assert "those count" not in capsys.readouterr().out, "it is repaired"
+
+
+def test_an_edited_hparams_json_of_a_run_without_an_epoch_is_refused(extracted, tmp_path):
+    path = tmp_path / "run/hparams.json"
+    write_settings(
+        make_run_folder(dataclasses.replace(extracted, run_path=str(path.parent))), extracted
+    )
+    path.write_text(path.read_text(encoding="utf-8").replace("0.01", "0.5"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"hparams.json is damaged \(.*does not match its hash\)"):
+        train_main(["--resume", str(path.parent)])
+
+
+def test_a_flag_of_a_resumed_run_is_kept_if_it_is_killed_at_once(extracted, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    train_main(flags(extracted, num_epochs=1, run_path=str(folder)))
+    with monkeypatch.context() as patch:
+        patch.setattr("train_test.train_epoch", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train_main(["--resume", str(folder), "--num_epochs", "3"])
+    train_main(["--resume", str(folder)])
+    assert load_checkpoint(folder / "last.pt")["epoch"] == 3
+
+
+def test_a_half_written_file_of_a_killed_run_is_deleted(extracted, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("12-34.part", "run.lock", "run.lock.owner"):  # killed before its first file
+        (folder / name).touch()
+    train_main(flags(extracted, num_epochs=1, run_path=str(folder)))
+    (folder / "56-78.part").touch()
+    (folder / "index").mkdir()
+    (folder / "index/90-12.part").touch()  # another command can write it now
+    train_main(["--resume", str(folder)])
+    assert [str(path.relative_to(folder)) for path in folder.rglob("*.part")] == [
+        str(Path("index/90-12.part"))
+    ]
+    assert not list(folder.glob("run.lock*"))
+
+
+def test_a_run_is_written_by_one_command_at_a_time(extracted, tmp_path):
+    folder = tmp_path / "run"
+    train_main(flags(extracted, num_epochs=1, run_path=str(folder)))
+    with lock_run(folder), pytest.raises(UserError, match=r"another command is writing this run"):
+        train_main(["--resume", str(folder)])
+    (tmp_path / "new").mkdir()
+    with lock_run(tmp_path / "new"), pytest.raises(UserError, match=r"\(held by .*process \d+"):
+        train_main(flags(extracted, run_path=str(tmp_path / "new")))
+    train_main(["--resume", str(folder)])
 
 
 def test_flags_that_would_change_a_resumed_run_are_refused(extracted, tmp_path):
@@ -161,7 +243,7 @@ def test_one_cycle_keeps_its_number_of_epochs(extracted, tmp_path):
 def test_nothing_to_resume(extracted, tmp_path):
     with pytest.raises(UserError, match="there is no run in runs: start one"):
         train_main(["--resume"])
-    with pytest.raises(UserError, match=r"hparams.json is missing or damaged .* is not a run"):
+    with pytest.raises(UserError, match=r"hparams.json is missing: .* is not a run"):
         train_main(["--resume", str(tmp_path / "nowhere")])
 
 

@@ -124,6 +124,15 @@ def test_a_timeline_shows_the_top_rows_up_to_their_maximum_and_the_winner():
     assert strip_rows(ax) == [0, 1, 0]
 
 
+def test_silent_chunks_stay_white():
+    probabilities = np.array([[0.9, 0.1], [np.nan, np.nan], [0.2, 0.8]])
+    ax = plot_timeline(probabilities, np.arange(4.0), ["jazz", "pop"], "song.wav")
+    assert ax.collections[0].get_array().mask.tolist() == [[False, True, False]] * 2
+    assert strip_rows(ax) == [0, len(ROW_COLOURS) + 1, 1]
+    assert ax.get_yticklabels()[0].get_text() == "most likely\n(white: silent)"
+    assert ax.collections[1].get_cmap()(len(ROW_COLOURS) + 1) == (1, 1, 1, 1)
+
+
 def test_a_winner_without_a_row_is_gray():
     probabilities = np.full((10, 10), 0.1)
     np.fill_diagonal(probabilities, np.linspace(0.9, 0.5, 10))  # each class wins once

@@ -1,9 +1,9 @@
 """A run rebuilt from its checkpoint alone, and the flags of the scripts that use one."""
 
+import contextlib
 import dataclasses
 import doctest
 import importlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,26 +14,7 @@ from conftest import save_run, write_long
 import model
 from audio.reading import find_audio
 from support.errors import UserError
-from training.checkpoint import find_weights
 from training.trained_run import TrainedRun, parse_run_flags, run_parser
-
-
-def test_the_newest_run_with_weights_is_found(settings, weights):
-    newer = save_run(settings, "runs/two")
-    os.utime(weights, ns=(0, 0))
-    assert find_weights(None) == newer
-    assert find_weights("runs/one") == find_weights("runs/one/best.pt") == weights
-
-
-def test_no_run_is_a_message(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"no run in runs has weights.*`python train_test.py`"):
-        find_weights(None)
-    (tmp_path / "runs/classic").mkdir(parents=True)
-    (tmp_path / "runs/classic/report.json").touch()
-    for run in (None, "runs/classic", "nowhere"):
-        with pytest.raises(UserError, match="has no weights|no run in runs has weights"):
-            find_weights(run)
 
 
 class Mine(torch.nn.Module):
@@ -76,6 +57,31 @@ def test_a_run_of_another_version_is_a_message(settings, mine, weights, monkeypa
         with pytest.raises(UserError, match=message) as caught:
             TrainedRun(path, "cpu")
         assert "\n" not in str(caught.value)
+
+
+def test_settings_too_large_for_the_weights_are_refused_before_memory_is_used(settings):
+    """The rules allow this chunk length; its model would have 268 MB of weights."""
+    hparams = dataclasses.replace(settings, chunk_length=1 << 22, feature_length=0, num_mels=1)
+    hparams.validate()
+    path = save_run(settings, "runs/large", hparams=hparams.to_dict())
+    with limited_memory(64 << 20), pytest.raises(UserError, match="weights of another Baseline"):
+        TrainedRun(path, "cpu")
+
+
+@contextlib.contextmanager
+def limited_memory(more):
+    """Let the process allocate only so many bytes more."""
+    resource = pytest.importorskip("resource")
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("only Linux says how much memory a process has reserved")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def test_a_model_without_embed_is_a_message(mine):
