@@ -1894,9 +1894,9 @@ for _ in range(10):
 # 평가합니다. 터미널에서는 같은 플래그로 `python train_test.py`를 실행하면 됩니다.
 
 # %%
-shutil.rmtree("runs/tutorial", ignore_errors=True)  # from the last time you ran this
+shutil.rmtree("runs/tutorial/mel", ignore_errors=True)  # from the last time you ran this
 place = ["--dataset_path", hparams.dataset_path, "--run_path"]
-train_test.main([*place, "runs/tutorial", *recipe.split()])
+train_test.main([*place, "runs/tutorial/mel", *recipe.split()])
 
 # %% [markdown]
 # ### 연습 문제
@@ -1961,7 +1961,7 @@ train_test.main([*place, "runs/tutorial", *recipe.split()])
 # 그때부터 신경망은 곡을 외우기 시작합니다. 이것을 *과적합*(overfitting)이라고 합니다.
 
 # %%
-folder = Path("runs/tutorial")
+folder = Path("runs/tutorial/mel")
 report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
 plot_learning_curves(read_history(folder), report["best_epoch"])
 plt.show()
@@ -2039,12 +2039,12 @@ for number, (row, cosine) in enumerate(zip(rows, cosines), start=1):
 # SVM(support vector machine)에 넣습니다.
 
 # %%
-shutil.rmtree("runs/tutorial-mfcc", ignore_errors=True)
-flags = [*place, "runs/tutorial-mfcc", "--feature", "mfcc"]
+shutil.rmtree("runs/tutorial/mfcc", ignore_errors=True)
+flags = [*place, "runs/tutorial/mfcc", "--feature", "mfcc"]
 with capture_output():
     feature_extraction.main(flags)
     classic.main([*flags, "--model", "svm"])
-for name in ("tutorial", "tutorial-mfcc"):
+for name in ("tutorial/mel", "tutorial/mfcc"):
     scores = json.loads(Path("runs", name, "report.json").read_text(encoding="utf-8"))
     least, most = scores["track_interval"]
     right = scores["track_accuracy"]
@@ -2142,7 +2142,7 @@ for name in ("tutorial", "tutorial-mfcc"):
 # - `--feature cqt`, `--model Compact2D`, `--time_mask 16 --frequency_mask 16`을 써 봅시다.
 # - `python data_augment.py --dataset_path dataset/demo`를 실행한 다음, `dataset/demo-augmented`로
 #   추출하고 학습해 봅시다.
-# - `python predict.py song.mp3 --run runs/tutorial`에 좋아하는 노래를 넣어 봅시다. 어떤 장르가
+# - `python predict.py song.mp3 --run runs/tutorial/mel`에 좋아하는 노래를 넣어 봅시다. 어떤 장르가
 #   나오나요?
 # - `model.py`의 끝에 나만의 신경망을 만들고, 그 이름을 `--model`에 주어 봅시다.
 # - 장르마다 폴더를 하나씩 만들어서 내 음악을 써 봅시다: `python dataset/make_lists.py my_music`.

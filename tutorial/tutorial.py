@@ -1897,9 +1897,9 @@ for _ in range(10):
 # the same flags:
 
 # %%
-shutil.rmtree("runs/tutorial", ignore_errors=True)  # from the last time you ran this
+shutil.rmtree("runs/tutorial/mel", ignore_errors=True)  # from the last time you ran this
 place = ["--dataset_path", hparams.dataset_path, "--run_path"]
-train_test.main([*place, "runs/tutorial", *recipe.split()])
+train_test.main([*place, "runs/tutorial/mel", *recipe.split()])
 
 # %% [markdown]
 # ### Exercises
@@ -1964,7 +1964,7 @@ train_test.main([*place, "runs/tutorial", *recipe.split()])
 # stops falling, the network starts to learn its tracks by heart. This is called *overfitting*.
 
 # %%
-folder = Path("runs/tutorial")
+folder = Path("runs/tutorial/mel")
 report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
 plot_learning_curves(read_history(folder), report["best_epoch"])
 plt.show()
@@ -2043,12 +2043,12 @@ for number, (row, cosine) in enumerate(zip(rows, cosines), start=1):
 # of 13 MFCCs over time, and a support vector machine.
 
 # %%
-shutil.rmtree("runs/tutorial-mfcc", ignore_errors=True)
-flags = [*place, "runs/tutorial-mfcc", "--feature", "mfcc"]
+shutil.rmtree("runs/tutorial/mfcc", ignore_errors=True)
+flags = [*place, "runs/tutorial/mfcc", "--feature", "mfcc"]
 with capture_output():
     feature_extraction.main(flags)
     classic.main([*flags, "--model", "svm"])
-for name in ("tutorial", "tutorial-mfcc"):
+for name in ("tutorial/mel", "tutorial/mfcc"):
     scores = json.loads(Path("runs", name, "report.json").read_text(encoding="utf-8"))
     least, most = scores["track_interval"]
     right = scores["track_accuracy"]
@@ -2148,8 +2148,8 @@ for name in ("tutorial", "tutorial-mfcc"):
 # - Try `--feature cqt`, `--model Compact2D`, or `--time_mask 16 --frequency_mask 16`.
 # - Run `python data_augment.py --dataset_path dataset/demo`, then extract and train on
 #   `dataset/demo-augmented`.
-# - Run `python predict.py song.mp3 --run runs/tutorial` with a song of yours. Which genres does it
-#   name?
+# - Run `python predict.py song.mp3 --run runs/tutorial/mel` with a song of yours. Which genres
+#   does it name?
 # - Write your own network at the end of `model.py`, and pass its name as `--model`.
 # - Use your own music, with one folder per genre: `python dataset/make_lists.py my_music`.
 #
