@@ -11,10 +11,7 @@ one script reads are flags of that script.
 """
 
 import dataclasses
-import hashlib
-import json
 import math
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -23,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from support.errors import UserError, run_script
+from support.files import hash_values, place_name
 from support.flags import Rule, check_rules, command_line, flag_words, read_flags, setting
 
 KINDS = ("log_mel", "linear_stft", "mfcc", "cqt", "waveform")
@@ -203,15 +201,13 @@ class HParams:
 
     def fingerprint(self) -> str:
         """Return eight hex digits that identify the feature settings."""
-        text = json.dumps(self.feature_settings(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return hash_values(self.feature_settings())[:8]
 
     def feature_folder(self) -> Path:
         """Return `feature_path`, or the default folder for the data set and feature settings."""
         if self.feature_path:
             return Path(self.feature_path)
-        place = hashlib.sha256(os.fsencode(self.data_place())).hexdigest()[:8]
-        name = f"{self.data_name()}-{place}-{self.feature}-{self.fingerprint()}"
+        name = f"{place_name(self.dataset_path)}-{self.feature}-{self.fingerprint()}"
         return Path("dataset/feature", name)
 
     def data_place(self) -> str:

@@ -272,7 +272,7 @@ def csv_line(cells: Iterable[Any]) -> str:
 
 
 def predict_and_warn(path: Path, run: TrainedRun, whole: bool) -> Prediction:
-    """Predict an audio file; print what a user should know of it, as that it has no end mark."""
+    """Predict an audio file; print what is odd about it, such as a missing end mark."""
     prediction = predict_track(path, run, whole)
     print_warnings(path)
     return prediction

@@ -1,4 +1,4 @@
-"""Where the audio streams of a file lie, and how much is there of what its container states.
+"""Where the audio streams of a file lie, and which share of its stated length is there.
 
 libsndfile believes the lengths in headers. Here they are compared with the bytes that are there.
 """
@@ -35,7 +35,7 @@ class Stream(NamedTuple):
 
 @dataclass
 class Contents:
-    """The audio streams of a file, and how much is there of what it states."""
+    """The audio streams of a file, and which share of its stated length is there."""
 
     streams: list[Stream]
     share: float = 1.0  # how much of what the file states is there
@@ -171,7 +171,7 @@ def is_open(samples: Samples, size: int, end: int) -> bool:
 def chunked_stream(file: BinaryIO, begin: int, size: int) -> tuple[Stream, float, int]:
     """Return the stream of a file of chunks, or an AU, that begins at `begin`.
 
-    Also returns how much is there of what it states, and where it ends.
+    Also returns which share of the stated length is there, and where the stream ends.
     """
     samples = find_samples(file, begin)
     if not samples or samples.start > size:  # libsndfile says what is wrong

@@ -108,6 +108,12 @@ def hash_values(values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def place_name(folder: str | Path) -> str:
+    """Return a folder's name with a hash of its path, since folders can share a name."""
+    path = Path(folder).resolve()
+    return f"{path.name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+
+
 @contextlib.contextmanager
 def explain_damage(path: Path, remedy: str) -> Iterator[None]:
     """Turn any error of reading a damaged file inside `with` into a `UserError` with a remedy."""

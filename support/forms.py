@@ -15,7 +15,7 @@ def is_number(value: Any) -> bool:
 
 
 def is_share(value: Any) -> bool:
-    """Whether a value is a number from 0 to 1, but for rounding."""
+    """Whether a value is a number from 0 to 1, within rounding."""
     return type(value) in (int, float) and -1e-6 < value < 1 + 1e-6
 
 

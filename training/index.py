@@ -1,7 +1,5 @@
 """Search for similar tracks: the index to search, and the embeddings nearest to a query."""
 
-import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from support.errors import UserError
-from support.files import hash_file, newest
+from support.files import hash_file, newest, place_name
 from training.checkpoint import model_code
 from training.index_files import (
     LINES,
@@ -26,9 +24,7 @@ BLOCK_ROWS = 1 << 16  # embeddings compared at once: a large index need not fit 
 
 def index_folder(weights: Path, collection: str | Path) -> Path:
     """Where a run keeps its index of a folder."""
-    path = Path(collection).resolve()
-    code = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]  # folders can share a name
-    return weights.parent / "index" / f"{path.name}-{code}"
+    return weights.parent / "index" / place_name(collection)
 
 
 def embedding_model(run: TrainedRun) -> EmbeddingModel:

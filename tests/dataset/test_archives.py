@@ -1,4 +1,4 @@
-"""Archives: what a checksum can tell is told, and headers are not believed."""
+"""Archives are read to their checksums, and their headers are not believed."""
 
 import bz2
 import gzip

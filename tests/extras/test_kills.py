@@ -233,7 +233,7 @@ def work(folder, command, output):
     if script == "dataset.gtzan":
         module.TABLE = dict.fromkeys(("jazz", "pop"), ("0-2", "5-6", "7-8"))
 
-    if script != "visualize":  # pictures take longer than all else
+    if script != "visualize":  # drawing would take most of the time
         canvas.save_picture = lambda path, *_: write_text(path, "a picture")
 
     def main():
