@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from audio.effects import EFFECTS, draw_parameters, within_range
 from audio.formats import COPY
 from audio.reading import average_channels, read_audio
-from hparams import HParams, is_unique, positive
+from hparams import HParams
 from support.errors import UserError, explain, run_script
 from support.files import (
     PARTIAL,
@@ -54,8 +54,9 @@ from support.files import (
     write_json,
     write_text,
 )
-from support.flags import Rule, check_rules, read_flags, setting
+from support.flags import read_flags, setting
 from support.parallel import run_jobs
+from support.rules import Rule, check_rules, is_unique, positive
 from tracks.catalog import Catalog, read_catalog
 from tracks.lists import LINE, SPLITS, Lists, file_key, genre_of, source_path
 from tracks.tags import format_tags, split_tag

@@ -11,7 +11,6 @@ one script reads are flags of that script.
 """
 
 import dataclasses
-import math
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -21,10 +20,22 @@ from typing import Any, Self
 
 from support.errors import UserError, run_script
 from support.files import hash_values, place_name
-from support.flags import Rule, check_rules, command_line, flag_words, read_flags, setting
+from support.flags import command_line, flag_words, read_flags, setting
+from support.forms import has_type
+from support.rules import (
+    Rule,
+    at_most,
+    below,
+    check_rules,
+    is_unique,
+    not_negative,
+    one_of,
+    positive,
+    without,
+)
 
 KINDS = ("log_mel", "linear_stft", "mfcc", "cqt", "waveform")
-SCALES = ("tutorial", "db", "none")
+SCALES = ("tutorial", "db", "musicnn", "none")
 TASK_NAMES = ("genre", "tagging")
 CLASSICAL = ("data", "task", "feature", "model", "seed", "run")  # groups that classic.py reads
 LOWEST_CQT_HZ = 32.7  # C1
@@ -62,7 +73,8 @@ class HParams:
     scale: str = setting(
         "tutorial",
         "feature",
-        "scale of magnitudes: tutorial (log10(1 + 10 x)), db or none; MFCCs always use db",
+        "scale of magnitudes: tutorial (log10(1 + 10 x)), db, musicnn (log10(1 + 10000 x^2)) or "
+        "none; MFCCs always use db",
         metavar="KIND",
     )
     sample_rate: int = setting(22050, "feature", "samples per second, after resampling")
@@ -81,7 +93,26 @@ class HParams:
     )
 
     model: str = setting("Baseline", "model", "class in model.py, or classifier of classic.py")
+    init_from: str = setting(
+        "",
+        "model",
+        "run to start from, with its settings and weights: a folder, or a pretrained model's name",
+        metavar="RUN",
+    )
+    embedding: str = setting(
+        "embed", "model", "how classic.py --init_from embeds chunks: embed, or pool of MusiCNN"
+    )
 
+    normalize: str = setting(
+        "train", "training", "train (mean and deviation of the train split become 0 and 1) or none"
+    )
+    freeze: bool = setting(False, "training", "with --init_from: train the last layer alone")
+    freeze_epochs: int = setting(
+        0, "training", "with --init_from: train the last layer alone for this many epochs"
+    )
+    backbone_learning_rate: float = setting(
+        0.0, "training", "learning rate of the weights from --init_from (0: same as learning_rate)"
+    )
     device: int | str = setting(
         1,
         "training",
@@ -227,15 +258,6 @@ class HParams:
         return command_line(*words)
 
 
-def has_type(value: object, kind: Any) -> bool:
-    """Whether a value has the type of a setting; an int is a float, but a bool is not an int."""
-    if kind == list[str]:
-        return isinstance(value, list) and all(isinstance(name, str) for name in value)
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, float | int if kind is float else kind)
-
-
 def in_group(*groups: str) -> list[dataclasses.Field[Any]]:
     """Return the fields that belong to groups."""
     return [f for f in dataclasses.fields(HParams) if f.metadata["group"] in groups]
@@ -255,30 +277,9 @@ POSITIVE = (
 )
 NOT_NEGATIVE = (
     *("feature_length", "num_workers", "cache_gb", "patience", "max_minutes", "seed"),
-    *("momentum", "weight_decay", "label_smoothing"),
+    *("momentum", "weight_decay", "label_smoothing", "freeze_epochs", "backbone_learning_rate"),
     *("gain_db", "noise_snr_db", "time_mask", "frequency_mask", "mixup"),
 )
-
-
-def positive(name: str) -> Rule:
-    """Return the rule that a setting is at least 1."""
-    return Rule(name, lambda s: getattr(s, name) >= 1, "must be 1 or more")
-
-
-def not_negative(name: str) -> Rule:
-    """Return the rule that a setting is finite and at least 0."""
-    return Rule(name, lambda s: 0 <= getattr(s, name) < math.inf, "must be 0 or more")
-
-
-def at_most(name: str, most: int) -> Rule:
-    """Return the rule that a setting is not above a bound."""
-    return Rule(name, lambda s: getattr(s, name) <= most, f"must be at most {most}")
-
-
-def below(name: str, most: str, words: str) -> Rule:
-    """Return the rule that a setting is below another one."""
-    message = f"must be below {words} ({{s.{most}}})"
-    return Rule(name, lambda s: getattr(s, name) < getattr(s, most), message)
 
 
 def fits(name: str, unit: str, size: Callable[[HParams], int], most: int) -> Rule:
@@ -293,10 +294,10 @@ def needs_magnitudes(name: str) -> Rule:
     return Rule(name, lambda s: s.feature != "mfcc" or not getattr(s, name), message)
 
 
-def one_of(name: str, *values: str) -> Rule:
-    """Return the rule that a setting has one of two or more values."""
-    message = f"must be {', '.join(values[:-1])} or {values[-1]}"
-    return Rule(name, lambda s: getattr(s, name) in values, message)
+def needs_start(name: str) -> Rule:
+    """Return the rule that a setting is its default unless weights come from another run."""
+    message = "is for weights of another run: pass --init_from RUN too"
+    return Rule(name, lambda s: s.init_from or getattr(s, name) == getattr(hparams, name), message)
 
 
 def has_sample_lengths(s: HParams) -> bool:
@@ -307,17 +308,14 @@ def has_sample_lengths(s: HParams) -> bool:
     return s.chunk_length != hparams.chunk_length or not whole
 
 
-def is_unique(names: list[str]) -> bool:
-    """Whether no name occurs twice."""
-    return len(set(names)) == len(names)
-
-
 RULES = [
     *map(positive, POSITIVE),
     *map(not_negative, NOT_NEGATIVE),
     *(at_most(name, most) for name, most in MOST.items()),
     one_of("feature", *KINDS),
     one_of("scale", *SCALES),
+    one_of("normalize", "train", "none"),
+    one_of("embedding", "embed", "pool"),
     one_of("optimizer", "sgd", "adamw"),
     one_of("lr_schedule", "none", "plateau", "onecycle"),
     one_of("task", *TASK_NAMES),
@@ -371,6 +369,12 @@ RULES = [
     ),
     Rule("momentum", lambda s: s.momentum < 1, "must be below 1; 0.9 is common"),
     Rule("seed", lambda s: s.seed < 2**32, "must be below 2**32 (4294967296)"),
+    *map(needs_start, ("embedding", "freeze", "freeze_epochs", "backbone_learning_rate")),
+    without("freeze_epochs", "freeze"),
+    below("freeze_epochs", "num_epochs", "num_epochs"),
+    # embeddings are computed once, before the first epoch
+    *(without(f.name, "freeze") for f in in_group("augmentation")),
+    without("backbone_learning_rate", "freeze"),
     Rule("genres", lambda s: is_unique(s.genres), "repeats a name; name each once"),
     Rule(
         "tags",

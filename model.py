@@ -250,6 +250,49 @@ class Compact2D(nn.Module):
         return self.linear(self.embed(x))
 
 
+class MusiCNN(nn.Module):
+    """musicnn (Pons et al., 2018; Pons and Serra, 2019): filters shaped like timbre and rhythm.
+
+    The papers' input has 187 frames and 96 bins: 3 s of a log-mel on the scale "musicnn" at 16 kHz.
+    The network has 787,159 parameters for 50 classes. It takes chunks of any length from 128 frames
+    on, the longest filter. `pretrained.py` gets the authors' weights.
+    """
+
+    def __init__(self, hparams: Settings) -> None:
+        super().__init__()
+        bins = hparams.num_bins
+        check_size("MusiCNN", hparams, frames=128, bins=10)
+        self.normalize = nn.BatchNorm2d(1, eps=1e-3)
+        timbre = [(204, 7, bins * 2 // 5), (204, 7, bins * 7 // 10)]
+        rhythm = [(51, 128, 1), (51, 64, 1), (51, 32, 1)]
+        self.front = nn.ModuleList(time_filters(1, *sizes, bins) for sizes in timbre + rhythm)
+        self.middle = nn.ModuleList(time_filters(inputs, 64, 7) for inputs in (561, 64, 64))
+        self.pooled = nn.BatchNorm1d(1506, eps=1e-3)
+        self.hidden = nn.Linear(1506, 200)
+        self.embedding = nn.BatchNorm1d(200, eps=1e-3)
+        self.dropout = nn.Dropout()
+        self.linear = nn.Linear(200, len(hparams.classes))
+        self.apply(init_weights)
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Maximum and mean over time of all filters: (batch, frames, bins) to (batch, 1506)."""
+        x = self.normalize(x.unsqueeze(1))  # (batch, 1, frames, bins)
+        x = torch.cat([filters(x) for filters in self.front], dim=1)  # (batch, 561, frames, 1)
+        first = self.middle[0](x)  # (batch, 64, frames, 1)
+        second = first + self.middle[1](first)
+        third = second + self.middle[2](second)
+        x = torch.cat([x, first, second, third], dim=1).squeeze(3)  # (batch, 753, frames)
+        return torch.stack([x.amax(2), x.mean(2)], dim=2).flatten(1)  # max, mean, max, mean ...
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The input of the last layer: (batch, frames, bins) to (batch, 200)."""
+        x = self.dropout(self.pooled(self.pool(x)))
+        return self.dropout(self.embedding(self.hidden(x).relu()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.embed(x))
+
+
 ADVICE = {  # what to do about too few bins, by feature
     "log_mel": "raise --num_mels",
     "linear_stft": "raise --fft_size",
@@ -292,6 +335,22 @@ def conv_block_2d(inputs: int, outputs: int, pool: int | tuple) -> nn.Sequential
         nn.BatchNorm2d(outputs),
         nn.ReLU(),
         nn.MaxPool2d(pool),
+    )
+
+
+def time_filters(
+    inputs: int, outputs: int, frames: int, bins: int = 1, all_bins: int = 1
+) -> nn.Sequential:
+    """Convolution over time and bins, ReLU, batch normalization and the maximum over bins.
+
+    Time is padded: (batch, inputs, time, all_bins) becomes (batch, outputs, time, 1).
+    """
+    return nn.Sequential(
+        nn.ZeroPad2d((0, 0, (frames - 1) // 2, frames // 2)),
+        nn.Conv2d(inputs, outputs, (frames, bins)),
+        nn.ReLU(),
+        nn.BatchNorm2d(outputs, eps=1e-3),
+        nn.MaxPool2d((1, all_bins - bins + 1)),
     )
 
 

@@ -137,16 +137,21 @@ def track_chunks(
     returns them. Raises `UserError` if the file cannot be used.
     """
     waveform = reading.first_rows(reading.stream_audio(path, hparams), kept_samples(hparams))
-    parts = track_feature(waveform, hparams, listen)
+    yield from waveform_chunks(map(listen, waveform), path, hparams)
+
+
+def waveform_chunks(
+    waveform: Iterable[NDArray[np.float32]], path: str | Path, hparams: HParams
+) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """Yield the chunks of a file's waveform that comes in parts (samples,), as `track_chunks`."""
+    parts = track_feature(waveform, hparams)
     finite = (check_finite(path, part) for part in parts)
     length = kept_length(0, hparams) if hparams.feature_length else None
     yield from cut_chunks(reading.first_rows(finite, length), hparams)
 
 
 def track_feature(
-    waveform: Iterable[NDArray[np.float32]],
-    hparams: HParams,
-    listen: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    waveform: Iterable[NDArray[np.float32]], hparams: HParams
 ) -> Iterator[NDArray[np.float32]]:
     """Yield the feature of a waveform that comes in parts: in one part (rows, bins) if it is short.
 
@@ -157,11 +162,11 @@ def track_feature(
     while length <= LONGEST_WHOLE * hparams.sample_rate:
         part = next(waveform, None)
         if part is None:
-            yield extract_feature(listen(np.concatenate(start)), hparams)
+            yield extract_feature(np.concatenate(start), hparams)
             return
         start.append(part)
         length += len(part)
-    yield from stream_feature(map(listen, itertools.chain(start, waveform)), hparams)
+    yield from stream_feature(itertools.chain(start, waveform), hparams)
 
 
 def stream_feature(

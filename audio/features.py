@@ -8,6 +8,7 @@ Arrays: waveform (samples,) float32 mono in [-1, 1]; feature (frames, bins) floa
 
 import functools
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -143,12 +144,16 @@ def mel_bands(
     return bands
 
 
-def mel_spectrogram(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
-    """Apply mel filters to the magnitude STFT of a waveform: (frames, num_mels)."""
+def mel_spectrogram(
+    y: NDArray[np.float32], hparams: HParams, power: int = 1
+) -> NDArray[np.float32]:
+    """Apply mel filters to a power of the magnitude STFT of a waveform: (frames, num_mels)."""
     bands = mel_bands(hparams.sample_rate, hparams.fft_size, hparams.num_mels)
     # written in place: many small arrays to join would keep the threads of extraction waiting
     mel = np.empty((count_frames(len(y), hparams), hparams.num_mels), dtype=np.float32)
     for row, S in zip(range(0, len(mel), BLOCK), spectra(y, hparams)):
+        if power > 1:
+            S **= power
         for first, (bins, weights) in zip(range(0, hparams.num_mels, BAND), bands):
             # (frames, bins) @ (bins, mels) -> (frames, mels)
             part = mel[row : row + BLOCK, first : first + BAND]
@@ -161,12 +166,26 @@ def decibels(magnitude: NDArray[np.float32]) -> NDArray[np.float32]:
     return 20 * np.log10(np.maximum(magnitude, SILENCE))
 
 
-# What `hparams.scale` does to magnitudes
-SCALES: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
-    "tutorial": lambda magnitude: np.log10(1 + 10 * magnitude),
-    "db": decibels,
-    "none": lambda magnitude: magnitude,
+class Scale(NamedTuple):
+    """The power that magnitudes are raised to, before mel filters, and what follows them."""
+
+    power: int
+    compress: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+SCALES = {
+    "tutorial": Scale(1, lambda magnitude: np.log10(1 + 10 * magnitude)),
+    "db": Scale(1, decibels),
+    # the input of musicnn (Pons and Serra, 2019)
+    "musicnn": Scale(2, lambda power: np.log10(1 + 10000 * power)),
+    "none": Scale(1, lambda magnitude: magnitude),
 }
+
+
+def rescale(magnitude: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
+    """Convert magnitudes to `hparams.scale`."""
+    power, compress = SCALES[hparams.scale]
+    return compress(magnitude**power)
 
 
 def log_mel(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
@@ -178,8 +197,8 @@ def log_mel(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
     Parameters
     ----------
     y, hparams : (samples,), HParams
-        Waveform, and settings: sample_rate, fft_size, win_size, hop_size, num_mels; scale
-        "db" or "none" replaces the logarithm above.
+        Waveform, and settings: sample_rate, fft_size, win_size, hop_size, num_mels; another
+        `scale` replaces the logarithm above, and "musicnn" takes powers.
 
     Returns
     -------
@@ -190,7 +209,8 @@ def log_mel(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
     >>> log_mel(np.zeros(22050, np.float32), HParams(hop_size=512, num_mels=128)).shape
     (44, 128)
     """
-    return SCALES[hparams.scale](mel_spectrogram(y, hparams))
+    power, compress = SCALES[hparams.scale]
+    return compress(mel_spectrogram(y, hparams, power))
 
 
 def linear_stft(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
@@ -210,7 +230,7 @@ def linear_stft(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]
     >>> linear_stft(np.zeros(22050, np.float32), HParams(fft_size=512, win_size=512)).shape
     (44, 257)
     """
-    return SCALES[hparams.scale](np.concatenate(list(spectra(y, hparams))))
+    return rescale(np.concatenate(list(spectra(y, hparams))), hparams)
 
 
 def mfcc(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
@@ -280,7 +300,7 @@ def cqt(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
         # large samples overflow on the way
         return np.full((1, hparams.num_cqt_bins), np.nan, dtype=np.float32)
     # (bins, frames) -> (frames, bins)
-    return SCALES[hparams.scale](np.abs(D[:, :frames]).T.astype(np.float32))
+    return rescale(np.abs(D[:, :frames]).T.astype(np.float32), hparams)
 
 
 def waveform(y: NDArray[np.float32], hparams: HParams) -> NDArray[np.float32]:
@@ -321,7 +341,7 @@ def silent_row(hparams: HParams) -> NDArray[np.float32]:
         silence = np.zeros((1, hparams.num_mels), dtype=np.float32)
         return cepstra(silence, hparams).ravel()  # (1, num_mfcc) -> (num_mfcc,)
     scale = "none" if hparams.feature == "waveform" else hparams.scale
-    return SCALES[scale](np.zeros(hparams.num_bins, dtype=np.float32))
+    return SCALES[scale].compress(np.zeros(hparams.num_bins, dtype=np.float32))
 
 
 def warn_of_empty_mels(hparams: HParams) -> None:

@@ -26,7 +26,12 @@ WINDOWS: dict[str, Callable[[int], NDArray]] = {
     "Blackman": np.blackman,
     "rectangular": np.ones,
 }
-SCALE_LABELS = {"tutorial": "log10(1 + 10 magnitude)", "db": "dB", "none": "magnitude"}
+SCALE_LABELS = {
+    "tutorial": "log10(1 + 10 magnitude)",
+    "db": "dB",
+    "musicnn": "log10(1 + 10000 power)",
+    "none": "magnitude",
+}
 AXES = {"linear_stft": "linear", "log_mel": "mel", "cqt": "cqt_note"}  # librosa's names
 C1 = 440 * 2 ** (-45 / 12)  # Hz, the lowest bin of a CQT
 MOST_NAMES = 16  # names of chunks that fit next to each other

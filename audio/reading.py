@@ -77,14 +77,23 @@ class Loaded(NamedTuple):
     notes: list[str]  # such as "has no end mark: it may be cut short"
 
 
-def load_track(path: str | Path, hparams: HParams, length: int | None = None) -> Loaded:
-    """Return what `load_audio` does, with the file's sample rate and notes on it."""
+def load_track(
+    path: str | Path,
+    hparams: HParams,
+    length: int | None = None,
+    change: Callable[[NDArray[np.float32], int], NDArray[np.float32]] = lambda y, rate: y,
+) -> Loaded:
+    """Return what `load_audio` does, with the file's sample rate and notes on it.
+
+    `change` gets the waveform (samples,) and its rate before resampling, and returns another one.
+    """
     with open_audio(path) as file:
         y, rate = average_channels(read_samples(file)), file.samplerate
         notes = list(file.notes)
+    if length is not None:  # one second more: the last samples depend on what follows
+        y = y[: int((length / hparams.sample_rate + 1) * rate)]
+    y = change(y, rate)
     if rate != hparams.sample_rate:
-        if length is not None:  # one second more: the last samples depend on what follows
-            y = y[: int((length / hparams.sample_rate + 1) * rate)]
         y = soxr.resample(y, rate, hparams.sample_rate)
     return Loaded(y[:length], rate, notes)
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from support.errors import UserError
 
@@ -30,23 +30,6 @@ def setting(default: Any, group: str, text: str, **options: Any) -> Any:
     if isinstance(default, list):  # a dataclass does not take a mutable default
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
-
-
-class Rule(NamedTuple):
-    """A rule for a setting, and the message if it is broken; `{s.x}` there is setting x."""
-
-    name: str
-    holds: Callable[[Any], bool]
-    message: str
-
-
-def check_rules(settings: Any, rules: Iterable[Rule]) -> None:
-    """Raise `UserError` (value, rule, remedy) for the first rule that settings break."""
-    for rule in rules:
-        if not rule.holds(settings):
-            value = getattr(settings, rule.name)
-            shown = " ".join(value) if isinstance(value, list) else value
-            raise UserError(f"--{rule.name} {shown}: {rule.message.format(s=settings)}")
 
 
 def command_line(*words: object) -> str:

@@ -19,6 +19,15 @@ def is_share(value: Any) -> bool:
     return type(value) in (int, float) and -1e-6 < value < 1 + 1e-6
 
 
+def has_type(value: object, kind: Any) -> bool:
+    """Whether a value has the type of a setting; an int is a float, but a bool is not an int."""
+    if kind == list[str]:
+        return isinstance(value, list) and all(isinstance(name, str) for name in value)
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, float | int if kind is float else kind)
+
+
 def check_form(value: Any, form: Any, name: str = "its content") -> None:
     """Raise `ValueError` or `KeyError` if a value does not have a form.
 

@@ -43,7 +43,7 @@ def test_a_waveform_needs_lengths_in_samples(capsys):
     assert (recipe.feature_length, recipe.chunk_length) == (649539, 59049)
 
 
-@pytest.mark.parametrize("scale", ["tutorial", "db", "none"])
+@pytest.mark.parametrize("scale", ["tutorial", "db", "musicnn", "none"])
 @pytest.mark.parametrize("feature", ["log_mel", "linear_stft", "mfcc", "waveform"])
 def test_tracks_are_padded_with_silence(settings, feature, scale):
     hparams = dataclasses.replace(

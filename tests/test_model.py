@@ -12,6 +12,7 @@ from model import (
     ChunkTooShort,
     Compact1D,
     Compact2D,
+    MusiCNN,
     SampleCNN,
     WrongInput,
     build_model,
@@ -76,7 +77,12 @@ def waveform(**changed):
     return HParams(**{"genres": GENRES, "feature": "waveform", "chunk_length": 59_049, **changed})
 
 
-MODELS = ["Baseline", "FCN4", "SampleCNN", "Compact1D", "Compact2D"]
+def musicnn(**changed):
+    settings = {"num_mels": 96, "chunk_length": 187, "scale": "musicnn", "sample_rate": 16000}
+    return HParams(genres=GENRES, model="MusiCNN", **settings | changed)
+
+
+MODELS = ["Baseline", "FCN4", "SampleCNN", "Compact1D", "Compact2D", "MusiCNN"]
 # model, its settings as published, parameters at 50 outputs, those published, width of embed
 PUBLISHED = [
     (Baseline, taught(), 65_138, None, 64),
@@ -84,6 +90,7 @@ PUBLISHED = [
     (SampleCNN, waveform(), 1_869_874, 1.9e6, 512),
     (Compact1D, taught(chunk_length=128), 347_506, None, 512),
     (Compact2D, taught(chunk_length=128), 334_386, None, 384),
+    (MusiCNN, musicnn(), 787_159, 792e3, 200),  # with the statistics of batch normalization
 ]
 # model, the smallest settings it takes, what it says of one row less
 SMALLEST = [
@@ -99,6 +106,11 @@ SMALLEST = [
         Compact2D,
         taught(num_mels=16, chunk_length=16),
         "Compact2D takes chunks of 16 frames or more",
+    ),
+    (
+        MusiCNN,
+        musicnn(num_mels=10, chunk_length=128),
+        "MusiCNN takes chunks of 128 frames or more",
     ),
 ]
 

@@ -125,7 +125,7 @@ def test_a_file_of_another_format_is_named_with_the_line_that_converts_it(name, 
 
 
 @pytest.mark.parametrize("feature", ["log_mel", "linear_stft", "mfcc", "cqt", "waveform"])
-@pytest.mark.parametrize("scale", ["tutorial", "db", "none"])
+@pytest.mark.parametrize("scale", ["tutorial", "db", "musicnn", "none"])
 def test_one_sample_is_warned_of_with_every_feature(music, feature, scale, capsys):
     name = "real/w_1sample_192k.wav"
     for split, listed in (("train", f"{name}\ntone/0.wav"),):

@@ -19,7 +19,7 @@ from tracks.manifest import read_manifest
 KINDS = [
     (feature, scale)
     for feature, scale in product(
-        ("log_mel", "linear_stft", "mfcc", "cqt", "waveform"), ("tutorial", "db", "none")
+        ("log_mel", "linear_stft", "mfcc", "cqt", "waveform"), ("tutorial", "db", "musicnn", "none")
     )
     if scale == "tutorial" or feature not in ("mfcc", "waveform")  # whose values have no scale
 ]

@@ -19,6 +19,10 @@ SNR_RANGE_DB = 30.0
 MAGNITUDES = {  # by scale: features to magnitudes, and back
     "tutorial": (lambda x: (x * math.log(10)).expm1() / 10, lambda y: (1 + 10 * y).log10()),
     "db": (lambda x: 10 ** (x / 20), lambda y: 20 * y.clamp(min=1e-5).log10()),
+    "musicnn": (
+        lambda x: ((x * math.log(10)).expm1() / 10000).clamp(min=0).sqrt(),
+        lambda y: (1 + 10000 * y.square()).log10(),
+    ),
     "none": (lambda x: x, lambda y: y),
 }
 

@@ -80,21 +80,23 @@ def test_mel_filters_are_librosas(sizes):
     np.testing.assert_allclose(mel_filters(*sizes), expected, atol=1e-7)
 
 
-def librosa_mel(y):
-    S = librosa.stft(y.astype(np.float64), n_fft=1024, hop_length=512)
-    return librosa.filters.mel(sr=22050, n_fft=1024, n_mels=128, dtype=np.float64) @ np.abs(S)
+def librosa_mel(y, power=1):
+    S = np.abs(librosa.stft(y.astype(np.float64), n_fft=1024, hop_length=512)) ** power
+    return librosa.filters.mel(sr=22050, n_fft=1024, n_mels=128, dtype=np.float64) @ S
 
 
-@pytest.mark.parametrize("scale", ["tutorial", "db", "none"])
+@pytest.mark.parametrize("scale", ["tutorial", "db", "musicnn", "none"])
 @pytest.mark.parametrize("feature", ["log_mel", "linear_stft"])
 def test_scales_are_of_the_magnitude(feature, scale, rng):
     y = (0.1 * rng.standard_normal(9000)).astype(np.float32)
     magnitude = np.abs(librosa.stft(y.astype(np.float64), n_fft=1024, hop_length=512))
+    power = magnitude**2
     if feature == "log_mel":
-        magnitude = librosa_mel(y)
+        magnitude, power = librosa_mel(y), librosa_mel(y, power=2)
     expected = {
         "tutorial": np.log10(1 + 10 * magnitude),
         "db": librosa.amplitude_to_db(magnitude, top_db=None),
+        "musicnn": np.log10(1 + 10000 * power),
         "none": magnitude,
     }[scale]
     got = extract_feature(y, HParams(feature=feature, scale=scale))

@@ -43,7 +43,7 @@ def chunks_of(hparams, rng, count=4):
     return torch.from_numpy(np.stack(features)), waves
 
 
-@pytest.mark.parametrize("scale", ["tutorial", "db", "none"])
+@pytest.mark.parametrize("scale", ["tutorial", "db", "musicnn", "none"])
 def test_gain_equals_a_louder_waveform(scale, rng):
     hparams = HParams(scale=scale, gain_db=6.0)
     x, waves = chunks_of(hparams, rng)
@@ -56,12 +56,13 @@ def test_gain_equals_a_louder_waveform(scale, rng):
         np.testing.assert_allclose(chunk, expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("scale", ["tutorial", "db", "none"])
+@pytest.mark.parametrize("scale", ["tutorial", "db", "musicnn", "none"])
 def test_noise_has_the_snr_drawn(scale, rng):
     hparams = HParams(scale=scale, noise_snr_db=10.0)
     x, _ = chunks_of(hparams, rng)
     noisy, _, drawn = augment(hparams, x)
     back = {"tutorial": lambda f: (10**f - 1) / 10, "db": lambda f: 10 ** (f / 20)}
+    back["musicnn"] = lambda f: ((10**f - 1) / 10000).sqrt()
     power, more = (back.get(scale, lambda f: f)(f.double()).square() for f in (x, noisy))
     snr_db = 10 * torch.log10(power.mean((1, 2)) / (more - power).mean((1, 2)))
     np.testing.assert_allclose(snr_db, drawn["snr_db"], atol=0.1)
