@@ -203,8 +203,14 @@ def list_unseen_splits(run: TrainedRun) -> dict[str, list[Track]]:
 
     Raises `UserError` if the run may have seen test tracks, in training or to choose its weights.
     """
+    parts = load_checkpoint(run.weights)
+    summaries = parts.get("splits")
+    if summaries is None and "origin" in parts:
+        raise UserError(
+            f"--evaluate: {run.weights.parent} was trained on {parts['origin']['trained_on']}, not "
+            "on lists that are here: search your music with it, or evaluate a run of your own"
+        )
     splits = read_catalog(run.hparams).splits
-    summaries = load_checkpoint(run.weights).get("splits")
     if summaries is None:
         raise UserError(
             f"{run.weights} was written by an older version and does not name the tracks of its "
@@ -255,6 +261,8 @@ def format_scores(results: dict[str, Any]) -> str:
 
 def reject(run: Run, args: argparse.Namespace) -> str:
     """Why the parts of a command suit a run less than others; "" if they suit it."""
+    if why := run.lacks_network:
+        return why
     task = run.settings.get("task")
     if args.evaluate and not (task in LABELS and LABELS[task].are_folders):
         return f"its task is {task}"

@@ -65,7 +65,7 @@ def augmented(path: Path, seconds: float, hparams: HParams) -> dict[str, NDArray
     return {title: soxr.resample(y, rate, hparams.sample_rate) for title, y in made.items()}
 
 
-def first_filters(model: Any) -> NDArray:
+def first_filters(model: Any, hparams: HParams) -> NDArray:
     """The weights of the first convolution of a torch model: (filters, bins, rows).
 
     In a 2-D model a filter is a small window that moves over the bins too. Raises `UserError` if
@@ -73,11 +73,16 @@ def first_filters(model: Any) -> NDArray:
     """
     import torch  # torch takes seconds to load, and only this page needs it
 
+    shapes: list[torch.Size] = []  # of what the layer gets
     for layer in model.modules():
-        if isinstance(layer, torch.nn.Conv1d | torch.nn.Conv2d):
-            weights = layer.weight.detach().cpu().numpy()
-            # Conv1d (filters, bins, rows); Conv2d (filters, 1, bins, rows) -> (filters, bins, rows)
-            return weights if weights.ndim == 3 else weights[:, 0]
+        if isinstance(layer, torch.nn.Conv1d):
+            return layer.weight.detach().cpu().numpy()  # (filters, bins, rows)
+        if isinstance(layer, torch.nn.Conv2d):
+            with layer.register_forward_hook(lambda _, inputs, __: shapes.append(inputs[0].shape)):
+                model.eval()(torch.zeros(1, hparams.chunk_length, hparams.num_bins))
+            weights = layer.weight.detach().cpu().numpy()[:, 0]
+            by_rows = shapes[0][3] == hparams.num_bins != shapes[0][2]  # (1, 1, rows, bins)
+            return weights.swapaxes(1, 2) if by_rows else weights
     raise UserError(f"--filters: {type(model).__name__} of model.py has no convolution to show")
 
 
@@ -232,20 +237,19 @@ def filters_page(title: str, weights: NDArray, hparams: HParams) -> Figure:
 def draw_run(args: argparse.Namespace) -> None:
     """Draw the page of a run: learning curves, scores and hardest tracks, if the run has them.
 
-    Raises `UserError` if the run has neither.
+    A run that has neither, such as a pretrained one, has its filters drawn instead.
     """
     from training.checkpoint import read_history, read_report  # it loads torch
     from training.plots import run_page
     from training.runs import Run, advise_epochs, find_run_folder
 
-    folder = find_run_folder(args.run, needs_weights=args.filters == "")
+    folder = find_run_folder(args.run, needs_network=args.filters == "")
     args.run = str(folder)  # the filters are those of the same run
     history, report = read_history(folder), read_report(folder)
     if not history and not report:
-        raise UserError(
-            f"--run {folder}: has neither history.csv nor report.json; name the folder of a run of "
-            "train_test.py or classic.py"
-        )
+        print(f"{folder} has neither history.csv nor report.json: filters only")
+        args.filters = args.filters or args.run
+        return
     if not history:
         print(f"{folder} has no history.csv, like all runs of classic.py: no learning curves")
     if not report:
@@ -263,11 +267,17 @@ def draw_filters(args: argparse.Namespace) -> None:
     from training.runs import find_weights
     from training.trained_run import TrainedRun
 
-    run = TrainedRun(find_weights(args.filters or args.run), "cpu")
-    weights = first_filters(run.model)
+    chosen = find_weights(args.filters or args.run, lambda run: run.lacks_network)
+    run = TrainedRun(chosen, "cpu")
+    if run.model is None:
+        raise UserError(
+            f"--filters: {chosen.parent}: its {run.hparams.model} has no network, so no filters; "
+            "name a run of train_test.py"
+        )
+    weights = first_filters(run.model, run.hparams)
     count, bins, rows = weights.shape
     shape = f"{bins} x {rows} (bins x rows of {1000 * row_seconds(run.hparams):.3g} ms)"
-    title = f"First convolution of {run.hparams.model}: {count} filters of {shape}"
+    title = f"First convolution of {type(run.model).__name__}: {count} filters of {shape}"
     if count > MOST_FILTERS:
         title += f", the {MOST_FILTERS} with the largest weights"
     path = run_picture(args, run.weights.parent, "filters")

@@ -17,21 +17,53 @@ BLANKS = {
     "instrument": "features",
     "vocal": "vocal",
 }
+# Categories for well-known tags that come without one: those of the Million Song Dataset and of
+# MagnaTagATune, and the genres of GTZAN. After a colon stands how the sentence writes a tag.
+KNOWN = {
+    "song": """
+        rock, pop, alternative, indie, electronic, dance, alternative rock, jazz, metal, disco,
+        classic rock, soul, indie rock, electronica, folk, punk, blues, hard rock, ambient, country,
+        experimental, hip-hop, hiphop, funk, electro, heavy metal, progressive rock, rnb, indie pop,
+        house, techno, classical, classic, opera, new age, indian, reggae, acoustic, instrumental,
+        easy listening, oldies, 60s, 70s, 80s, 90s, 00s, fast, slow
+    """,
+    "mood": """
+        beautiful, mellow, chill, chillout, sad, happy, sexy, catchy, quiet, soft, weird
+    """,
+    "usage": "party:at a party",
+    "instrument": """
+        guitar, strings, drums, piano, violin, synth, harpsichord, flute, sitar, harp, cello, beat,
+        beats:beat, choir, choral:choir, vocal:vocals, vocals, voice:vocals, singing:vocals,
+        no vocal:no vocals, no vocals, no voice:no vocals
+    """,
+    "vocal": """
+        female, female vocal:female, female vocals:female, female vocalist:female,
+        female vocalists:female, female voice:female, woman:female, male, male vocal:male,
+        male vocals:male, male vocalist:male, male vocalists:male, male voice:male, man:male
+    """,
+}
+PLAIN = {  # the category and the name of each known tag
+    tag.strip().partition(":")[0]: (category, tag.strip().rpartition(":")[2])
+    for category, tags in KNOWN.items()
+    for tag in tags.split(",")
+}
 
 
-def describe_tags(probabilities: Sequence[float] | NDArray, tags: Sequence[str]) -> str:
+def describe_tags(
+    probabilities: Sequence[float] | NDArray, tags: Sequence[str], threshold: float = 0.5
+) -> str:
     """Fill the tutorial's sentence from the probabilities (tags,) of tags.
 
     "This is a [] song that is []. It features []. It features [] vocal. It is a song with [] that
-    you might like to listen to while []." Parts without a tag are left out, and tags without a
-    category are listed at the end.
+    you might like to listen to while []." Parts without a tag are left out. Tags without a category
+    are listed at the end, except those in `KNOWN`.
 
     Examples
     --------
     >>> describe_tags([0.9, 0.8, 0.2], ["mood:happy", "instrument:piano", "vocal:female"])
     'This is a song that is [happy]. It features [piano].'
     """
-    chosen = choose_names(probabilities, tags)
+    chosen = choose_names(probabilities, tags, threshold)
     plain = ", ".join(chosen.pop("", []))
     blanks: dict[str, Words] = {blank: [] for blank in (*BLANKS.values(), "rest")}
     for category, names in chosen.items():
@@ -39,23 +71,24 @@ def describe_tags(probabilities: Sequence[float] | NDArray, tags: Sequence[str])
     text = " ".join(sentences(**blanks))
     if text and plain:
         return f"{text} Tags: {plain}."
-    return text or plain or "no tag is more likely than not"
+    return text or plain or f"no tag has more than {100 * threshold:g} %"
 
 
 def choose_names(
-    probabilities: Sequence[float] | NDArray, tags: Sequence[str]
+    probabilities: Sequence[float] | NDArray, tags: Sequence[str], threshold: float
 ) -> dict[str, list[str]]:
-    """Return the tags above 0.5 by category, the most probable first.
+    """Return the tags above a threshold by category, the most probable first.
 
     An `EXCLUSIVE` category of two or more tags has its most probable one.
     """
     ranked: dict[str, list[tuple[float, str]]] = {}
     for probability, tag in sorted(zip(probabilities, tags), key=lambda pair: -pair[0]):
-        category, name = split_tag(tag)
+        category, name = PLAIN.get(tag.lower()) or split_tag(tag)
         ranked.setdefault(category.lower(), []).append((probability, name))
     chosen = {}
     for category, each in ranked.items():
-        chosen[category] = [name for probability, name in each if probability > 0.5]
+        likely = (name for probability, name in each if probability > threshold)
+        chosen[category] = list(dict.fromkeys(likely))  # two tags can have one name
         if category in EXCLUSIVE and len(each) > 1:
             chosen[category] = [each[0][1]]
     return chosen
@@ -72,7 +105,7 @@ def sentences(
 ) -> Iterator[str]:
     """Yield the sentences that have a filled blank."""
     if song or mood:
-        article = "an" if song and song[0][1] in "aeiouAEIOU" else "a"  # song[0][0] is a bracket
+        article = "an" if song and song[0][1] in "aeiouAEIOU8" else "a"  # song[0][0] is a bracket
         being = f" that is {join(mood)}" if mood else ""
         yield f"This is {' '.join([article, *song, 'song'])}{being}."
     if features:

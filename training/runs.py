@@ -24,9 +24,11 @@ from training.checkpoint import (
     read_settings,
     resume_command,
 )
+from training.classical import has_network
 from training.tasks import task_of
 
 RUNS = Path("runs")
+PRETRAINED = Path("pretrained")  # where pretrained.py puts the runs that are found by name
 LOCK = "run.lock"
 SAME_AGE = 1_000_000_000  # ns: of runs that end within a second, nobody knows which is the newest
 MOST_NOTES = 3
@@ -85,6 +87,12 @@ class Run:
                 return read_settings(self.folder)
             return dict(load_checkpoint(self.weights)["hparams"])
         return {}
+
+    @property
+    def lacks_network(self) -> str:
+        """Why it cannot embed, or show filters; "" if it can."""
+        model, source = self.settings.get("model", ""), self.settings.get("init_from", "")
+        return "" if has_network(model, source) else f"its {model} has no network"
 
     @property
     def score(self) -> str:
@@ -197,10 +205,17 @@ def find_run_to_resume(run: str) -> Path:
     """The folder that `--resume` names; for "newest" the newest run that has not finished.
 
     If all have finished, it is the newest of them. Runs of `classic.py` are not considered. Raises
-    `UserError` if there is no run.
+    `UserError` if there is no run, or if it has weights but was not trained by `train_test.py`.
     """
     if run != "newest":
-        return Path(run)
+        folder = locate(run)
+        trained = any((folder / name).exists() for name in ("last.pt", "history.csv"))
+        if (folder / "best.pt").exists() and not trained:
+            raise UserError(
+                f"--resume {run}: has no last.pt to continue from; start a new run from its "
+                f"weights with `{command_line('--init_from', run)}`"
+            )
+        return folder
     # a run of classic.py has a report, but no last.pt to continue from
     begun = [
         run
@@ -228,15 +243,22 @@ def find_weights(run: str | Path | None, reject: Callable[[Run], str] = lambda r
 
 def named_weights(run: str | Path) -> Path:
     """The `best.pt` of a run that is named by folder or file. Raises `UserError` without one."""
-    path = Path(run)
+    path = locate(run)
     if path.is_dir():
         path = path / "best.pt"
     if not path.is_file():
         raise UserError(
-            f"--run {run}: has no weights (best.pt); name the folder of a run that train_test.py "
-            "trained for at least one epoch (classic.py leaves no weights)"
+            f"{run}: has no weights (best.pt); name the folder of a run of classic.py or "
+            "train_test.py (`python train_test.py --runs` lists them), or a pretrained model "
+            "(`python pretrained.py` lists those)"
         )
     return path
+
+
+def locate(run: str | Path) -> Path:
+    """The path of a run, given it or the name of a pretrained one."""
+    named = PRETRAINED / run
+    return named if not Path(run).exists() and named.is_dir() else Path(run)
 
 
 def choose_run(runs: Sequence[Run], reject: Callable[[Run], str] = lambda run: "") -> Run:
@@ -253,20 +275,22 @@ def choose_run(runs: Sequence[Run], reject: Callable[[Run], str] = lambda run: "
             f"its weights so far with `{command_line('--run', folder)}`"
         )
     raise UserError(
-        "no run in runs has weights (best.pt): train one with `python train_test.py` "
-        "(classic.py leaves none), or name its folder with --run"
+        "no run in runs has weights (best.pt): train one with `python train_test.py` or "
+        "`python classic.py`, name its folder with --run, or get a pretrained one with "
+        "`python pretrained.py`"
     )
 
 
-def find_run_folder(run: str, needs_weights: bool = False) -> Path:
+def find_run_folder(run: str, needs_network: bool = False) -> Path:
     """Return a run's folder, given it or its `best.pt`; "" means the newest finished in `runs`.
 
     Prints which newer runs are not taken. Raises `UserError` if there is no run.
     """
     if run:
-        return Path(run).parent if Path(run).name == "best.pt" else Path(run)
-    if needs_weights:
-        return find_weights(None).parent
+        path = locate(run)
+        return path.parent if path.name == "best.pt" else path
+    if needs_network:
+        return find_weights(None, lambda run: run.lacks_network).parent
     if not (runs := list_runs()):
         raise UserError("there is no run in runs: train one, or name its folder")
     print_others(runs[-1], runs, lambda run: "" if run.finished else "its training has not ended")
