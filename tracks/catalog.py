@@ -40,6 +40,7 @@ class Catalog:
     lists: Lists  # the tracks of these genres
     named: list[str]  # all genres in the lists
     tags: dict[str, set[str]]  # the tags of each track, if read
+    every: Lists  # the tracks of all genres
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -61,13 +62,16 @@ class Catalog:
         """
         splits = {}
         for split, names in self.lists.items():
-            used = [n for n in names if not self.manifest.broken.get(n, {}).get("skipped")]
-            if not used:
+            if not (used := self.used(names)):
                 raise UserError(
                     f"every track of the {split} split was skipped: repair some, or list others"
                 )
             splits[split] = [self.make_track(name) for name in used]
         return splits
+
+    def used(self, names: Sequence[str]) -> list[str]:
+        """Return the tracks that are not skipped as broken."""
+        return [n for n in names if not self.manifest.broken.get(n, {}).get("skipped")]
 
     @property
     def skipped(self) -> dict[str, int]:
@@ -123,7 +127,7 @@ def read_catalog(hparams: HParams, *, labels: bool = True) -> Catalog:
     if labels and not by_folder:
         table = read_tags(hparams, {name for names in every.values() for name in names})
         hparams = dataclasses.replace(hparams, tags=choose_tags(hparams, table, lists))
-    return Catalog(hparams, lists, named, table.tracks)
+    return Catalog(hparams, lists, named, table.tracks, every)
 
 
 def check_genres(genres: list[str], lists: Lists, splits: Sequence[str], folder: str) -> None:
@@ -223,12 +227,16 @@ def digest(tracks: Sequence[Track]) -> str:
 
 def summarize(tracks: Sequence[Track]) -> dict[str, Any]:
     """Return plain values by which a run recognizes the tracks of a split, and tracks like them."""
-    names = json.dumps(sorted(track.name for track in tracks))
     mean, std = fit_normalizer(tracks)
-    values = {"names": hashlib.sha256(names.encode()).hexdigest(), "mean": mean, "std": std}
+    values = {"names": hash_names([track.name for track in tracks]), "mean": mean, "std": std}
     entries = [track.entry for track in tracks]
     levels = np.stack([level(e["sum"], e["sum_of_squares"], e["count"]) for e in entries])
     return values | {"tracks": len(tracks), "spread": find_spread(levels)}
+
+
+def hash_names(names: Sequence[str]) -> str:
+    """Return a hash of the names of tracks, in any order."""
+    return hashlib.sha256(json.dumps(sorted(names)).encode()).hexdigest()
 
 
 def is_split(tracks: Sequence[Track], summary: dict[str, Any]) -> bool:

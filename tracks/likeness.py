@@ -5,6 +5,7 @@ a train split is the median of its tracks' points, the median distance from it a
 the distance, in these units, that 99 % of its tracks keep. Tracks beyond that are unlike them.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,28 @@ def level(total: float, squares: float, count: int) -> NDArray[np.float64]:
     """
     mean = total / count
     return np.array([mean, np.sqrt(max(0.0, squares / count - mean**2))])
+
+
+class LevelMeter:
+    """Measures the level of a track while its chunks pass by in batches."""
+
+    def __init__(self) -> None:
+        self.rows = self.count = 0
+        self.total = self.squares = 0.0
+
+    def watch(
+        self, batches: Iterable[tuple[NDArray[np.float32], int]]
+    ) -> Iterator[tuple[NDArray[np.float32], int]]:
+        """Yield batches as they are: chunks (n, chunk_length, bins), and their real rows."""
+        for chunks, real in batches:
+            values = chunks.reshape(-1, chunks.shape[-1])[:real].astype(np.float64)
+            self.rows, self.count = self.rows + real, self.count + values.size
+            self.total, self.squares = self.total + values.sum(), self.squares + (values**2).sum()
+            yield chunks, real
+
+    def level(self) -> NDArray[np.float64]:
+        """Return mean and deviation (2,) of all values of the real rows so far."""
+        return level(self.total, self.squares, self.count)
 
 
 def find_spread(levels: NDArray[np.float64]) -> Spread | None:
