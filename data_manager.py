@@ -25,6 +25,9 @@ from tracks.catalog import get_label as get_label
 from tracks.feature_files import load_feature, map_feature
 from tracks.lists import SPLITS
 from training.batch_augment import Augmenter
+from training.embeddings import track_embeddings
+from training.start import Start, read_start
+from training.trained_run import TrainedRun
 
 GPU_EVALUATION = 2  # training batches per evaluation batch on a GPU: no gradients are kept
 Loaders = tuple[DataLoader[Any], DataLoader[Any], DataLoader[Any]]
@@ -39,7 +42,7 @@ class GTZANDataset(Dataset):
     torch.Size([2, 128, 64])
     """
 
-    x: Any  # Tensor or StoredChunks (chunks, frames, bins)
+    x: Any  # Tensor or StoredChunks (chunks, frames, bins); embeddings (chunks, values)
     y: Tensor  # (chunks,), or for tagging (chunks, tags)
     tracks: NDArray[np.int64] | None = None  # (chunks,): the index of each chunk's track in names
     names: Sequence[str] = ()
@@ -190,8 +193,14 @@ def load_chunks(
     return x
 
 
-def get_dataloader(hparams: HParams, catalog: Catalog | None = None) -> Loaders:
+def get_dataloader(
+    hparams: HParams,
+    catalog: Catalog | None = None,
+    start: Start | None = None,
+) -> Loaders:
     """Return loaders of the train, valid and test split, normalized by the train split alone.
+
+    With `init_from` they are normalized as in that run, and with `normalize` none not at all.
 
     Parameters
     ----------
@@ -199,6 +208,9 @@ def get_dataloader(hparams: HParams, catalog: Catalog | None = None) -> Loaders:
         The settings that the features were extracted with.
     catalog : Catalog, optional
         The data set, if it has been read already.
+    start : Start, optional
+        What training begins with, from `training.start.read_start`. If that freezes a network, x
+        holds its embeddings (batch, values) instead of chunks.
 
     Returns
     -------
@@ -215,28 +227,54 @@ def get_dataloader(hparams: HParams, catalog: Catalog | None = None) -> Loaders:
     catalog = catalog or read_catalog(hparams)
     catalog.check_for_training()
     train, valid, test = catalog.splits.values()
-    normalization = data_set.fit_normalizer(train)
+    normalization = find_normalization(train, start, hparams)
+    frozen = start.frozen(hparams) if start else None
     return (
-        make_loader(train, normalization, hparams.seed, catalog.hparams),
-        make_loader(valid, normalization, None, catalog.hparams),
-        make_loader(test, normalization, None, catalog.hparams),
+        make_loader(train, normalization, hparams.seed, catalog.hparams, frozen),
+        make_loader(valid, normalization, None, catalog.hparams, frozen),
+        make_loader(test, normalization, None, catalog.hparams, frozen),
     )
 
 
+def find_normalization(
+    train: Sequence[Track], start: Start | None, hparams: HParams
+) -> tuple[float, float]:
+    """Return the mean and deviation that become 0 and 1."""
+    if start := start or read_start(hparams):
+        return start.normalization
+    return (0.0, 1.0) if hparams.normalize == "none" else data_set.fit_normalizer(train)
+
+
+def read_x(
+    tracks: Sequence[Track], normalization: tuple[float, float], hparams: HParams
+) -> Tensor | StoredChunks:
+    """Return the chunks of a split, in memory if they fit into `cache_gb`."""
+    size = sum(track.chunks for track in tracks) * hparams.chunk_length * hparams.num_bins * 4
+    if size > hparams.cache_gb * 1e9:
+        return StoredChunks(tracks, normalization, hparams)
+    return torch.from_numpy(load_chunks(tracks, normalization, hparams))
+
+
+def embed_x(tracks: Sequence[Track], run: TrainedRun, hparams: HParams) -> Tensor:
+    """Return the embeddings of a split: (chunks, values)."""
+    return torch.from_numpy(np.concatenate(track_embeddings(tracks, run, hparams)))
+
+
 def make_loader(
-    tracks: Sequence[Track], normalization: tuple[float, float], seed: int | None, hparams: HParams
+    tracks: Sequence[Track],
+    normalization: tuple[float, float],
+    seed: int | None,
+    hparams: HParams,
+    frozen: TrainedRun | None = None,
 ) -> DataLoader[Any]:
     """Return the loader of a split, shuffled and augmented if it has a seed."""
-    size = sum(track.chunks for track in tracks) * hparams.chunk_length * hparams.num_bins * 4
-    x: Tensor | StoredChunks = StoredChunks(tracks, normalization, hparams)
-    if size <= hparams.cache_gb * 1e9:
-        x = torch.from_numpy(load_chunks(tracks, normalization, hparams))
+    x = embed_x(tracks, frozen, hparams) if frozen else read_x(tracks, normalization, hparams)
     y, track_of = torch.from_numpy(data_set.chunk_labels(tracks)), data_set.chunk_tracks(tracks)
     names = [track.name for track in tracks]
     identity = data_set.digest(tracks), data_set.summarize(tracks)
     dataset = GTZANDataset(x, y, track_of, names, normalization, *identity)
     augments = any(getattr(hparams, f.name) for f in in_group("augmentation"))
-    if seed is not None and augments:
+    if seed is not None and augments and not frozen:
         dataset.augmenter = Augmenter(hparams, track_of, normalization)
     return DataLoader(dataset, None, sampler=Batches(len(dataset), hparams.batch_size, seed))
 

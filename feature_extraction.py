@@ -43,6 +43,7 @@ from tracks.feature_files import Entry, write_feature
 from tracks.lists import Lists, source_path
 from tracks.lists import load_list as load_list
 from tracks.manifest import ManifestWriter, open_manifest
+from training.transfer import inherit, parse_settings
 
 LOUDEST = 100.0  # a peak that no sound has; full scale is 1
 
@@ -216,11 +217,16 @@ def report_broken(broken: dict[str, str], lists: Lists, hparams: HParams) -> int
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Extract the features of all listed tracks; return status 1 if a track is broken."""
-    return extract_data_set(HParams().parse_argument(argv))
+    return extract_listed(parse_settings(argv, model=False))  # a recipe can name any model
 
 
 def extract_data_set(hparams: HParams) -> int:
     """Extract the features of all listed tracks; return 1 if a track is broken, otherwise 0."""
+    return extract_listed(inherit(hparams, model=False))
+
+
+def extract_listed(hparams: HParams) -> int:
+    """Extract by settings that have those of `init_from`; return the status."""
     hparams.validate()
     print("Extracting Feature")
     catalog = read_catalog(hparams, labels=False)

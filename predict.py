@@ -6,7 +6,8 @@
 Prints the most probable genres of each track. Their probabilities are means over the chunks in the
 part of the track that the run was tested on, or in all of it with `--whole`. A run trained for
 tagging prints tags and a sentence with them. `--timeline` shows how the prediction changes within a
-track. All settings come from the run's checkpoint; no flag changes them.
+track. A track whose best genre is less probable than `--min_confidence` is called unsure. All
+settings come from the run's checkpoint; no flag changes them.
 """
 
 import support.start  # noqa: F401 - Ctrl-C ends it quietly while modules load
@@ -30,12 +31,13 @@ from audio.silence import SilenceMeter
 from hparams import HParams
 from support.errors import UserError, continue_past_errors, run_script, visible
 from support.files import free_name, write_text
-from tracks.likeness import level
-from training.runs import find_weights
-from training.tasks import TASKS
+from tracks.likeness import LevelMeter
+from training.classical import KINDS, has_network
+from training.runs import Run, find_weights
 from training.trained_run import TrainedRun, parse_run_flags, run_parser
 
 SILENT = "silent"  # instead of a genre or tags
+UNSURE = "unsure"  # instead of a genre
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # how text begins that a spreadsheet takes for a formula
 
 
@@ -43,15 +45,11 @@ class Prediction(NamedTuple):
     """What a run predicts for a track."""
 
     path: Path
-    chunks: NDArray  # probabilities (chunks, classes)
+    probabilities: NDArray  # of the track: the mean over its chunks, with temperature (classes,)
+    chunks: NDArray  # of each chunk, as if it were a track (chunks, classes)
     rows: int  # without padding
     silent: NDArray  # whether each chunk is silent (chunks,)
     level: NDArray  # mean and deviation of the feature (2,)
-
-    @property
-    def probabilities(self) -> NDArray:
-        """The track's probabilities: the mean over its chunks, float64 (classes,)."""
-        return self.chunks.mean(0, dtype=np.float64)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -63,11 +61,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--whole", action="store_true", help="predict all of each track, however long")
     text = "genre or tags of each chunk, as text and PNG; implies --whole"
     add("--timeline", action="store_true", help=text)
+    text = "call a track unsure below this probability, 0: never [the run's, chosen on valid]"
+    add("--min_confidence", type=float, metavar="P", help=text)
     add("--json", help="file to write all probabilities to, as JSON")
     add("--csv", help="the same as a table: one row per track, or per chunk with --timeline")
     args = parse_run_flags(parser, argv)
     if args.top < 1:
         parser.error(f"--top {args.top}: must be 1 or more")
+    if args.min_confidence is not None and not 0 <= args.min_confidence <= 1:
+        parser.error(f"--min_confidence {args.min_confidence:g}: must be from 0 to 1")
     if args.json and args.csv and Path(args.json) == Path(args.csv):
         parser.error(f"--json {args.json}: is the file of --csv too; name another")
     args.whole |= args.timeline
@@ -104,14 +106,11 @@ def predict_track(path: str | Path, run: TrainedRun, whole: bool = False) -> Pre
     True
     """
     settings = run.settings(whole)
-    meter, parts, rows, total, squares = SilenceMeter(settings), [], 0, 0.0, 0.0
-    for chunks, real in track_chunks(Path(path), settings, meter.listen):
-        parts.append(run.probabilities(chunks))  # (n, classes)
-        values = chunks.reshape(-1, settings.num_bins)[:real].astype(np.float64)
-        rows, total, squares = rows + real, total + values.sum(), squares + np.square(values).sum()
-    silent = meter.silent_chunks(sum(map(len, parts)))
-    track = level(total, squares, rows * settings.num_bins)
-    return Prediction(Path(path), np.concatenate(parts), rows, silent, track)
+    silence, level = SilenceMeter(settings), LevelMeter()
+    chunks = run.predict(level.watch(track_chunks(Path(path), settings, silence.listen)))
+    shares = run.temper(chunks.mean(0, dtype=np.float64)), run.temper(chunks)
+    silent = silence.silent_chunks(len(chunks))
+    return Prediction(Path(path), *shares, level.rows, silent, level.level())
 
 
 def name_classes(indices: Iterable[int], probabilities: NDArray, hparams: HParams) -> str:
@@ -120,17 +119,21 @@ def name_classes(indices: Iterable[int], probabilities: NDArray, hparams: HParam
     return visible(", ".join(shares))
 
 
-def describe(prediction: Prediction, top: int, hparams: HParams) -> str:
+def describe(prediction: Prediction, top: int, run: TrainedRun) -> str:
     """A line with the `top` classes of a track; for tagging, a second line with a sentence."""
-    name, probabilities = visible(prediction.path), prediction.probabilities
+    hparams, name, probabilities = run.hparams, visible(prediction.path), prediction.probabilities
     if prediction.silent.all():
         return f"{name}: {SILENT}"
     best = np.argsort(-probabilities, kind="stable")[:top]
-    line = f"{name}: {name_classes(best, probabilities, hparams)}"
+    classes = name_classes(best, probabilities, hparams)
+    line = f"{name}: {f'{UNSURE} ({classes})' if run.is_unsure(probabilities) else classes}"
     if prediction.rows < hparams.chunk_length:
         seconds, chunk = (seconds_of(n, hparams) for n in (prediction.rows, hparams.chunk_length))
-        line += f" ({seconds:.1f} s, shorter than a chunk of {chunk:.1f} s: padded with silence)"
-    sentence = TASKS[hparams.task].sentence(probabilities, hparams.classes)
+        line += f" ({seconds:.1f} s, shorter than a chunk of {chunk:.1f} s"
+        # the statistics of a classifier leave padding out
+        padded = has_network(hparams.model, hparams.init_from)
+        line += ": padded with silence)" if padded else ")"
+    sentence = run.task.sentence(probabilities, hparams.classes, run.threshold)
     return f"{line}\n  {visible(sentence)}" if sentence else line
 
 
@@ -157,11 +160,11 @@ def chunk_edges(prediction: Prediction, hparams: HParams) -> NDArray:
     return seconds_of(np.minimum(rows, prediction.rows), hparams)  # the last chunk can be padded
 
 
-def describe_timeline(prediction: Prediction, hparams: HParams) -> Iterator[str]:
+def describe_timeline(prediction: Prediction, run: TrainedRun) -> Iterator[str]:
     """Yield a line for each stretch of chunks with one prediction: its time and its classes."""
-    times = chunk_edges(prediction, hparams)
+    times = chunk_edges(prediction, run.hparams)
     found = [
-        None if silent else TASKS[hparams.task].predicted(row)
+        None if silent else run.predicted(row)
         for row, silent in zip(prediction.chunks, prediction.silent)
     ]
     end = 0  # the index of the chunk after a stretch
@@ -170,7 +173,7 @@ def describe_timeline(prediction: Prediction, hparams: HParams) -> Iterator[str]
         classes = SILENT
         if indices is not None:
             means = prediction.chunks[start:end].mean(0)
-            classes = name_classes(indices, means, hparams) or "no tag is likely"
+            classes = name_classes(indices, means, run.hparams) or "no tag is likely"
         yield f"  {f'{clock_time(times[start])} to {clock_time(times[end])}':>18}  {classes}"
 
 
@@ -182,12 +185,12 @@ def clock_time(seconds: float) -> str:
 
 
 def show_timeline(
-    prediction: Prediction, hparams: HParams, taken: set[Path], unwritten: list[str]
+    prediction: Prediction, run: TrainedRun, taken: set[Path], unwritten: list[str]
 ) -> None:
     """Print and draw the timeline of a track; add an error of the picture to `unwritten`."""
-    print(*describe_timeline(prediction, hparams), sep="\n")
+    print(*describe_timeline(prediction, run), sep="\n")
     for picture in continue_past_errors(
-        lambda _: draw_timeline(prediction, taken, hparams), [prediction.path], unwritten
+        lambda _: draw_timeline(prediction, taken, run.hparams), [prediction.path], unwritten
     ):
         print(f"  {visible(picture)}", flush=True)
 
@@ -208,18 +211,19 @@ def draw_timeline(prediction: Prediction, taken: set[Path], hparams: HParams) ->
     return path
 
 
-def to_rows(prediction: Prediction, timeline: bool, hparams: HParams) -> list[dict[str, Any]]:
+def to_rows(prediction: Prediction, timeline: bool, run: TrainedRun) -> list[dict[str, Any]]:
     """A track as plain values, in one row or in a row per chunk; times are in seconds.
 
-    Silence has no probabilities: they are None.
+    Silence has no probabilities: they are None. Only a whole track can be unsure.
     """
-    times, shares, silences = chunk_edges(prediction, hparams), prediction.chunks, prediction.silent
+    times, shares = chunk_edges(prediction, run.hparams), prediction.chunks
+    silences, unsure = prediction.silent, False
     if not timeline:
         times, shares = times[[0, -1]], prediction.probabilities[None]  # (1, classes)
-        silences = np.array([silences.all()])
+        silences, unsure = np.array([silences.all()]), run.is_unsure(shares)
     rows = []
     for row, silent, begin, end in zip(shares, silences, times, times[1:]):
-        names = [hparams.classes[i] for i in TASKS[hparams.task].predicted(row)]
+        names = [UNSURE] if unsure else [run.hparams.classes[i] for i in run.predicted(row)]
         values = [None if silent else float(share) for share in row]
         rows.append(
             {
@@ -227,7 +231,7 @@ def to_rows(prediction: Prediction, timeline: bool, hparams: HParams) -> list[di
                 "begin": round(float(begin), 3),
                 "end": round(float(end), 3),
                 "predicted": SILENT if silent else ", ".join(names),
-                "probabilities": dict(zip(hparams.classes, values)),
+                "probabilities": dict(zip(run.hparams.classes, values)),
             }
         )
     return rows
@@ -239,20 +243,21 @@ def to_json(
     """All predictions as JSON, with the run and the files that could not be read."""
     tracks = []
     for prediction in predictions:
-        [row] = to_rows(prediction, False, run.hparams)
+        [row] = to_rows(prediction, False, run)
         row["unlike"] = is_unlike(prediction, run)
         if timeline:
-            row["timeline"] = to_rows(prediction, True, run.hparams)
+            row["timeline"] = to_rows(prediction, True, run)
         tracks.append(row)
-    values = {"run": str(run.weights.parent), "epoch": run.epoch, "tracks": tracks}
+    values = {"run": str(run.weights.parent), "epoch": run.epoch}
+    values |= {"min_confidence": run.min_confidence, "tracks": tracks}
     return json.dumps(values | {"broken": broken}, indent=1, ensure_ascii=False)
 
 
-def to_csv(predictions: list[Prediction], timeline: bool, hparams: HParams) -> str:
+def to_csv(predictions: list[Prediction], timeline: bool, run: TrainedRun) -> str:
     """All predictions as a table with one row per track, or per chunk of a timeline."""
-    lines = [csv_line(["track", "begin", "end", "predicted", *hparams.classes])]
+    lines = [csv_line(["track", "begin", "end", "predicted", *run.hparams.classes])]
     for prediction in predictions:
-        for row in to_rows(prediction, timeline, hparams):
+        for row in to_rows(prediction, timeline, run):
             *cells, probabilities = row.values()
             lines.append(csv_line([*cells, *probabilities.values()]))
     return "".join(lines)
@@ -294,11 +299,11 @@ def predict_files(
             lambda path: predict_and_warn(path, run, args.whole), paths, broken
         ):
             predictions.append(prediction)
-            print(describe(prediction, args.top, run.hparams), flush=True)
+            print(describe(prediction, args.top, run), flush=True)
             if is_unlike(prediction, run):
                 print(describe_unlike(prediction, run), flush=True)
             if args.timeline:
-                show_timeline(prediction, run.hparams, taken, unwritten)
+                show_timeline(prediction, run, taken, unwritten)
     finally:
         write_tables(predictions, broken, run, args, unwritten)
     return broken, unwritten
@@ -316,7 +321,7 @@ def write_tables(
     if args.json:
         texts[args.json] = to_json(predictions, broken, run, args.timeline)
     if args.csv:
-        texts[args.csv] = to_csv(predictions, args.timeline, run.hparams)
+        texts[args.csv] = to_csv(predictions, args.timeline, run)
 
     def write(name: str) -> str:
         write_text(Path(name), texts[name])
@@ -327,10 +332,19 @@ def write_tables(
         print(f"{visible(name)}: {len(predictions)} tracks")
 
 
+def reject(run: Run, args: argparse.Namespace) -> str:
+    """Why the flags suit a run less than others; "" if they suit it."""
+    whole = args.timeline and run.settings.get("model") in KINDS
+    return f"its {run.settings['model']} classifies whole tracks" if whole else ""
+
+
 def main(argv: list[str] | None = None) -> int:
     """Predict each track; the status is 1 if one cannot be read or a file cannot be written."""
     args = parse(argv)
-    run = TrainedRun(find_weights(args.run), args.device)
+    weights = find_weights(args.run, lambda each: reject(each, args))
+    run = TrainedRun(weights, args.device, args.min_confidence)
+    if args.timeline:
+        run.check_chunks()
     length = describe_length(run.settings(args.whole))
     more = "; --whole takes all" if run.settings(args.whole).feature_length else ""
     print(f"Run: {run}\n{length}{more}")

@@ -4,8 +4,9 @@
     python train_test.py --dataset_path dataset/demo --model Baseline --seed 1
     python train_test.py --dataset_path dataset/demo --task tagging
 
-The weights of the epoch with the lowest validation loss are tested once, at the end. The run folder
-holds the settings, weights, scores and pictures. `--resume` continues an interrupted run.
+The weights of the epoch with the lowest validation loss, or those that the one-cycle schedule ends
+with, are tested once, at the end. The run folder holds the settings, weights, scores and pictures.
+`--resume` continues an interrupted run.
 """
 
 # mypy: disable-error-code="attr-defined, arg-type"
@@ -13,6 +14,7 @@ holds the settings, weights, scores and pictures. `--resume` continues an interr
 
 import support.start  # noqa: F401 - Ctrl-C ends it quietly while modules load
 
+import dataclasses
 import math
 import platform
 import random
@@ -33,21 +35,24 @@ from data_manager import get_dataloader, keep_on
 from hparams import HParams
 from support.errors import UserError, run_script
 from support.flags import given_flags, make_parser, replace_given
-from tracks.catalog import read_catalog
+from tracks.catalog import Catalog, read_catalog
 from tracks.lists import SPLITS
 from training import checkpoint
 from training.build import count_parameters, make_model
+from training.calibration import Chunks, assess, fit_decision
+from training.check_data import check_data
 from training.checkpoint import History
 from training.device import device_name, find_device, machine_name
-from training.metrics import average_by_track
-from training.optimization import make_optimizer, make_scheduler
+from training.optimization import is_best, make_optimizer, make_scheduler
 from training.progress import Scalars, label_epoch, progress, summary_writer
 from training.report import delete_report, write_report
 from training.resume import restore_epoch, resume_settings, save_epoch, write_settings
+from training.robustness import check_audio, measure_robustness
 from training.runs import advise_epochs, format_runs, open_run
+from training.start import Start, check_unseen, read_start
 from training.tasks import TASKS
+from training.transfer import inherit, inherited
 
-FEW_STEPS = 5  # in an epoch, too few to learn much
 Loaders = Sequence[DataLoader]  # in the order of SPLITS; without test while training
 
 
@@ -76,6 +81,8 @@ class Runner:
         Settings, with `genres` (or `tags`) filled in, as `read_catalog(hparams).hparams` has them.
     train_loader : DataLoader, optional
         Loader of the train split. Class weights and the one-cycle schedule need it.
+    start : Start, optional
+        What it begins with instead of random weights, from `read_start(hparams)`.
 
     Raises
     ------
@@ -90,18 +97,27 @@ class Runner:
     torch.Size([3, 2])
     """
 
-    def __init__(self, hparams: HParams, train_loader: DataLoader | None = None) -> None:
+    def __init__(
+        self,
+        hparams: HParams,
+        train_loader: DataLoader | None = None,
+        start: Start | None = None,
+    ) -> None:
         labels = train_loader.dataset.y if train_loader and hparams.class_weights else None
         steps = len(train_loader) if train_loader else 0
         self.hparams = hparams
         self.task = TASKS[hparams.task]
         self.device = find_device(hparams.device)
         self.model = make_model(hparams).to(self.device)
+        # what is trained and is given batches: with --freeze the last layer, given embeddings
+        self.trained = start.begin(self.model, hparams) if start else self.model
+        # parts of its checkpoints that say what the weights come from
+        self.sources = {"origin": start.origin, "seen": start.seen} if start else {}
         # the loss of training; evaluation takes `task.loss`, without smoothing and class weights
         self.criterion = self.task.criterion(labels, hparams).to(self.device)
         self.optimizer = make_optimizer(self.model, hparams)
         self.scheduler = make_scheduler(self.optimizer, steps, hparams)
-        self.best_loss, self.best_epoch = math.inf, 0  # lowest validation loss; 0: none yet
+        self.best_loss, self.best_epoch = math.inf, 0  # validation loss; 0: none yet
         self.seconds = 0.0  # training time, including the time before a run was resumed
 
     def accuracy(self, source: Tensor, target: Tensor) -> Tensor:
@@ -115,7 +131,7 @@ class Runner:
         """Logits of a batch, float32, computed with the precision of the settings."""
         bf16 = self.hparams.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            return self.model(x.to(self.device)).float()
+            return self.trained(x.to(self.device)).float()
 
     def run(
         self, dataloader: DataLoader, mode: str = "train", label: str = ""
@@ -127,7 +143,7 @@ class Runner:
         if mode not in ("train", "eval"):
             raise ValueError(f"mode {mode!r} must be 'train' or 'eval'")
         training = mode == "train"
-        self.model.train(training)
+        self.trained.train(training)
         criterion = self.criterion if training else self.task.loss
         totals = torch.zeros(2, device=self.device)  # reading it after each batch would wait
         with torch.inference_mode(not training):
@@ -150,57 +166,33 @@ class Runner:
             self.scheduler.step()
 
     @torch.inference_mode()
+    def predict_chunks(self, dataloader: DataLoader) -> Chunks:
+        """The logits of the model for the chunks of a loader, in its order, and their labels."""
+        self.model.eval()
+        logits = torch.cat([self.logits(x) for x, _ in dataloader]).cpu()
+        return Chunks(logits, dataloader.dataset.y.cpu().numpy(), dataloader.dataset.tracks)
+
     def predict(self, dataloader: DataLoader) -> NDArray:
         """Probabilities for every chunk of a loader, in its order: float32 (chunks, classes)."""
-        self.model.eval()
-        logits = [self.logits(x) for x, _ in dataloader]
-        return self.task.probabilities(torch.cat(logits)).cpu().numpy()
+        return self.predict_chunks(dataloader).probabilities(self.task)[0]
 
     def early_stop(self, loss: float, epoch: int) -> bool:
         """Record the validation loss of an epoch; return whether patience is exhausted."""
         if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(loss)
-        if loss < self.best_loss:
+        if is_best(loss, epoch, self.best_loss, self.hparams):
             self.best_loss, self.best_epoch = loss, epoch
         return self.out_of_patience(epoch)
 
     def out_of_patience(self, epoch: int) -> bool:
         """Whether `patience` epochs up to `epoch` had no lower validation loss (0: never)."""
-        return 0 < self.hparams.patience <= epoch - self.best_epoch
+        since = max(self.best_epoch, self.hparams.freeze_epochs)  # thawing comes before an end
+        return 0 < self.hparams.patience <= epoch - since
 
-
-def check_data(runner: Runner, loaders: Loaders, skipped: dict[str, int]) -> dict[str, Any]:
-    """Print sizes and warnings; return the entries of the report on skipped tracks and tags.
-
-    Raises `UserError` if no tag can be scored.
-    """
-    print_sizes(runner, loaders, skipped)
-    labels = {
-        split: average_by_track(loader.dataset.y.cpu().numpy(), loader.dataset.tracks)
-        for split, loader in zip(SPLITS, loaders)
-    }
-    return {"skipped": skipped} | runner.task.check_splits(labels, runner.hparams.classes)
-
-
-def print_sizes(runner: Runner, loaders: Loaders, skipped: dict[str, int]) -> None:
-    """Print the sizes of splits and model; warn of few steps and of offsets without effect."""
-    for (split, lost), loader in zip(skipped.items(), loaders):
-        note = f" ({lost} skipped as broken)" if lost else ""
-        data = loader.dataset
-        print(f"{split.capitalize()}: {len(data.names)} tracks{note}, {len(data)} chunks")
-    print(f"Parameters: {count_parameters(runner.model):,}")
-    print(f"Steps per epoch: {len(loaders[0])}")
-    if len(loaders[0]) < FEW_STEPS:
-        print(
-            f"*** fewer than {FEW_STEPS} steps per epoch: the model learns little in each; "
-            "pass a smaller --batch_size"
-        )
-    data = loaders[0].dataset
-    if runner.hparams.random_offset and len(data) == len(data.names):
-        print(
-            "*** --random_offset has no effect: each track is one chunk; "
-            "pass a smaller --chunk_length, or a larger --feature_length"
-        )
+    @property
+    def frozen(self) -> bool:
+        """Whether only the last layer is trained, on embeddings."""
+        return self.trained is not self.model
 
 
 def train(runner: Runner, loaders: Loaders, folder: Path) -> History:
@@ -247,9 +239,13 @@ def train_epoch(runner: Runner, loaders: Loaders, epoch: int) -> dict[str, Any]:
 
 def finished(runner: Runner, history: History) -> bool:
     """Whether training is over; prints the reason if it ends before the last epoch."""
+    hparams = runner.hparams
     if not history:
         return False
-    hparams = runner.hparams
+    if (
+        runner.frozen and len(history) == hparams.freeze_epochs
+    ):  # freeze_epochs 0 trains the last layer alone to the end
+        return True
     epoch, train_loss = history[-1]["epoch"], history[-1]["train_loss"]
     if not math.isfinite(train_loss):
         print(f"*** stopped: the training loss is {train_loss}; lower --learning_rate")
@@ -270,33 +266,51 @@ def evaluate_best(
 ) -> dict[str, Any]:
     """Test the weights in `best.pt`; return the report, with scores on valid too.
 
-    `loaders` are for valid and test; `findings`, from `check_data`, become part of the report.
+    `best.pt` keeps the decision that is fitted on valid. `loaders` are for valid and test;
+    `findings`, from `check_data`, become part of the report.
     """
-    checkpoint.load_weights(runner.model, folder / "best.pt")
-    task, classes = runner.task, runner.hparams.classes
+    path, task, classes = folder / "best.pt", runner.task, runner.hparams.classes
+    parts = checkpoint.load_weights(runner.model, path)
+    splits = {n: runner.predict_chunks(loader) for n, loader in zip(SPLITS[1:], loaders)}
+    decision = fit_decision(splits["valid"], task)
+    checkpoint.keep_decision(path, parts, decision)
+    valid, test = (split.probabilities(task) for split in splits.values())
+    tracks = splits["test"].listed(decision["temperature"], task)
     not_learned = findings.get("left_out", {}).get("train", ())  # tags without a score on any split
-    valid_loader, test_loader = loaders
-    valid = task.score(*predict_chunks(runner, valid_loader), classes, not_learned)
-    chunks = predict_chunks(runner, test_loader)
-    return task.score(*chunks, classes, not_learned) | {
-        "valid": {name: valid[name] for name in task.valid_scores},
+    valid_scores = task.score(*valid, classes, not_learned)
+    return task.score(*test, classes, not_learned) | {
+        "valid": {name: valid_scores[name] for name in task.valid_scores},
+        "decision": decision,
+        "calibration": {name: assess(split, decision, task) for name, split in splits.items()},
         "best_epoch": runner.best_epoch,
         "parameters": count_parameters(runner.model),
         "minutes": runner.seconds / 60,
         "device": device_name(str(runner.device)),
         "machine": machine_name(runner.device),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "tracks": task.list_tracks(*chunks, test_loader.dataset.names, classes),
+        "tracks": task.list_tracks(*tracks, loaders[1].dataset.names, classes),
         **findings,
     }
 
 
-def predict_chunks(runner: Runner, loader: DataLoader) -> tuple[NDArray, NDArray, NDArray]:
-    """Probabilities (chunks, classes), labels and track indices (chunks,) for a loader."""
-    return runner.predict(loader), loader.dataset.y.cpu().numpy(), loader.dataset.tracks
+def prepare(catalog: Catalog, folder: Path | None) -> tuple[Runner, Loaders]:
+    """The runner and the loaders of a run that starts, or continues from `last.pt` in its folder.
+
+    Raises `UserError` if the run to start from may have seen test tracks, or cannot be used.
+    """
+    hparams = catalog.hparams
+    if start := read_start(hparams, folder):
+        check_unseen(start, catalog)
+    loaders = get_dataloader(hparams, catalog, start)
+    runner = Runner(hparams, loaders[0], start)
+    for loader in loaders:
+        keep_on(runner.device, loader)
+    return runner, loaders
 
 
-def train_run(hparams: HParams, folder: Path | None = None) -> FinishedRun:
+def train_run(
+    hparams: HParams, folder: Path | None = None, robustness: bool = False
+) -> FinishedRun:
     """Train on a data set whose features are extracted, test, and write the run folder.
 
     Parameters
@@ -305,6 +319,8 @@ def train_run(hparams: HParams, folder: Path | None = None) -> FinishedRun:
         The settings; unset genres (or tags) are filled in from the data set.
     folder : Path, optional
         The folder of an interrupted run to continue; by default `hparams.run_path`, or a new one.
+    robustness : bool
+        Whether to test degraded audio too: MP3, noise, a room and others.
 
     Returns
     -------
@@ -316,25 +332,35 @@ def train_run(hparams: HParams, folder: Path | None = None) -> FinishedRun:
     UserError
         If settings, data set or features cannot be used, or if nothing was learned.
     """
+    return train_and_test(hparams if folder else inherit(hparams), folder, robustness)
+
+
+def train_and_test(hparams: HParams, folder: Path | None, robustness: bool) -> FinishedRun:
+    """Do what `train_run` does, with settings that include those of the run to start from."""
     hparams.validate()
     catalog = read_catalog(hparams)
     hparams = catalog.hparams
+    if robustness:
+        check_audio(catalog)
     if hparams.tensorboard:
         summary_writer()  # a missing package ends the run before anything is written
     set_seed(hparams.seed)
-    loaders = get_dataloader(hparams, catalog)
-    runner = Runner(hparams, loaders[0])
-    for loader in loaders:
-        keep_on(runner.device, loader)
+    runner, loaders = prepare(catalog, folder)
     findings = check_data(runner, loaders, catalog.skipped)
     print("Training on " + device_name(str(runner.device)))
     with open_run(hparams, folder) as folder:
         try:
             history = train(runner, loaders[:2], folder)
+            if runner.frozen and len(history) == hparams.freeze_epochs:
+                print(f"The whole model is trained from epoch {len(history) + 1} on")
+                runner, loaders = prepare(catalog, folder)
+                history = train(runner, loaders[:2], folder)
         except KeyboardInterrupt:
             print(f"to continue: {checkpoint.resume_command(folder)}", file=sys.stderr)
             raise
         report = evaluate_best(runner, loaders[1:], folder, findings)
+        if robustness:
+            report["robustness"] = measure_robustness(folder, runner.device, catalog, report)
         print("Training Finished")
         print(write_report(folder, report, history))
     if advice := advise_epochs(folder, hparams.to_dict(), report, history):
@@ -343,23 +369,27 @@ def train_run(hparams: HParams, folder: Path | None = None) -> FinishedRun:
     return FinishedRun(folder, report)
 
 
-def parse(argv: list[str] | None) -> tuple[HParams, bool]:
-    """Read the flags; return the settings, and whether to print the table of runs."""
+def parse(argv: list[str] | None) -> tuple[HParams, dict[str, Any]]:
+    """Read the flags; return the settings, and the values of the flags that are given."""
     parser = make_parser(HParams())
     parser.add_argument("--runs", action="store_true", help="print a table of the runs in runs")
+    text = "also test degraded audio: MP3, noise, a room and so on; works with --resume too"
+    parser.add_argument("--robustness", action="store_true", help=text)
     given = given_flags(parser, argv)
-    return replace_given(HParams(), given, parser), given["runs"]
+    # a resumed run has its settings, and needs no other run
+    start = {} if given.get("resume") else inherited(given)
+    return replace_given(dataclasses.replace(HParams(), **start), given, parser), given
 
 
 def main(argv: list[str] | None = None) -> None:
     """Train, test and report; with `--runs` print the table of runs instead."""
-    (hparams, runs), folder = parse(argv), None
-    if runs:
+    (hparams, given), folder = parse(argv), None
+    if given["runs"]:
         print(format_runs())
         return
     if hparams.resume:
-        hparams, folder = resume_settings(hparams, argv)
-    train_run(hparams, folder)
+        hparams, folder = resume_settings(hparams, given)
+    train_and_test(hparams, folder, given["robustness"])
 
 
 if __name__ == "__main__":

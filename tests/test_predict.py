@@ -41,7 +41,8 @@ def test_a_test_track_has_the_probabilities_of_the_report(settings, tmp_path, ch
     rows = read_json(tmp_path / "runs/one/report.json")["tracks"]
     files = [str(tmp_path / "data" / row["track"]) for row in rows]
     (tmp_path / "features").rename(tmp_path / "gone")  # the checkpoint alone is enough
-    assert main([*files, "--json", "all.json", "--device", "cpu"]) == 0
+    words = [*files, "--json", "all.json", "--device", "cpu"]
+    assert main([*words, "--min_confidence", "0"]) == 0
     made = read_json(tmp_path / "all.json")["tracks"]
     assert [row["predicted"] for row in made] == [row["predicted"] for row in rows]
     for mine, theirs in zip(made, rows):
@@ -234,6 +235,62 @@ def test_a_silent_track_is_called_silent_and_not_a_genre(weights, tmp_path, caps
     assert float(rows[2][4]) > 0
 
 
+def test_a_track_below_the_runs_confidence_is_unsure(settings, tmp_path, capsys):
+    decision = {"temperature": 2.0, "min_confidence": 0.99}
+    save_run(settings, "runs/one", decision=decision)
+    soundfile.write("song.wav", sine(300, 3), RATE)
+    soundfile.write("short.wav", np.zeros(RATE // 5), RATE)
+    words = ["song.wav", "short.wav", "--json", "all.json", "--csv", "all.csv", "--timeline"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    share = r"(classical|jazz|metal) \d\d\.\d %"
+    assert re.search(
+        rf"\nsong.wav: unsure \({share}, {share}, {share}\)\n +0:00 to .*  {share}\n", out
+    )
+    assert "\nshort.wav: silent\n" in out
+    values = read_json(tmp_path / "all.json")
+    song, short = values["tracks"]
+    assert values["min_confidence"] == 0.99
+    assert (song["predicted"], short["predicted"]) == ("unsure", "silent")
+    assert sum(song["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    best = max(song["probabilities"], key=song["probabilities"].get)
+    assert {row["predicted"] for row in song["timeline"]} == {best}, "only tracks are unsure"
+    assert main([*words[:-1], "--top", "1"]) == 0
+    assert ",unsure,0." in Path("all.csv").read_text(encoding="utf-8")
+    assert main([*words[:-1], "--min_confidence", "0"]) == 0
+    assert f"\nsong.wav: {best} " in capsys.readouterr().out
+    assert f",{best},0." in Path("all.csv").read_text(encoding="utf-8")
+
+
+def test_a_temperature_of_the_run_divides_logarithms_of_probabilities(settings, data_set):
+    track = data_set / "jazz/jazz.00000.wav"
+    plain, hot = (
+        predict_track(track, TrainedRun(save_run(settings, "runs/one", decision=decision), "cpu"))
+        for decision in ({}, {"temperature": 4.0})
+    )
+    logits = np.log(plain.chunks)
+    expected = np.exp(logits / 4) / np.exp(logits / 4).sum(1, keepdims=True)
+    np.testing.assert_allclose(hot.chunks, expected, rtol=1e-5)
+    mean = plain.chunks.mean(0) ** (1 / 4)
+    np.testing.assert_allclose(hot.probabilities, mean / mean.sum(), rtol=1e-5)
+
+
+def test_tags_count_from_the_runs_threshold_and_are_never_unsure(settings, data_set, capsys):
+    hparams = dataclasses.replace(settings, task="tagging", tags=["mood:calm", "mood:sad"])
+    model = load_checkpoint(save_run(hparams, "runs/tags"))["model"]
+    weight, bias = list(model)[-2:]  # of the last layer: its bias alone decides
+    model |= {weight: model[weight] * 0, bias: torch.tensor([-1.5, -2.5])}  # 18.2 % and 7.6 %
+    decision = {"threshold": 0.1}
+    save_run(hparams, "runs/tags", model=model, decision=decision)
+    track = str(data_set / "jazz/jazz.00000.wav")
+    assert main([track, "--json", "all.json", "--timeline"]) == 0
+    out = capsys.readouterr().out
+    assert "\n  This is a song that is [calm].\n        0:00 to 0:02  mood:calm 18.2 %\n" in out
+    assert read_json(Path("all.json"))["tracks"][0]["predicted"] == "mood:calm"
+    with pytest.raises(UserError, match="--min_confidence 0.5: .* says yes or no to each tag"):
+        main([track, "--min_confidence", "0.5"])
+
+
 def test_a_silent_part_of_a_timeline_is_called_silent(weights, tmp_path, capsys):
     y = sine(300, 8 * 1.024)
     y[int(2 * 1.024 * RATE) : int(5 * 1.024 * RATE)] = 0
@@ -361,6 +418,7 @@ def test_flags_can_be_between_files():
     [
         ([], "arguments are required: files"),
         (["a.wav", "--top", "0"], "--top 0: must be 1 or more"),
+        (["a.wav", "--min_confidence", "30"], "--min_confidence 30: must be from 0 to 1"),
         (["a.wav", "--json", "x", "--csv", "./x"], "--json x: is the file of --csv too"),
     ],
 )

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+import math
 import random
 import re
 import shlex
@@ -106,7 +107,8 @@ def test_the_checkpoint_is_enough_to_predict(extracted, tmp_path):
     raw = np.load(extracted.feature_folder() / "classical/classical.00006.wav.npy")
     x = torch.from_numpy((raw - saved["mean"]) / saved["std"]).float()
     with torch.inference_mode():
-        by_hand = net.eval()(x).softmax(1).mean(0)
+        shares = net.eval()(x).softmax(1).mean(0)
+    by_hand = (shares.log() / saved["decision"]["temperature"]).softmax(0)
     row = read_report(tmp_path / "run")["tracks"][0]
     assert row["track"] == "classical/classical.00006.wav"
     assert list(row["probabilities"].values()) == pytest.approx(by_hand.tolist(), abs=1e-5)
@@ -241,6 +243,16 @@ def test_early_stop_waits_for_patience(extracted):
     stops = [runner.early_stop(loss, epoch) for epoch, loss in enumerate(losses, start=1)]
     assert stops == [False, False, False, True, False]
     assert runner.best_epoch == 5
+
+
+@pytest.mark.parametrize(("last", "best"), [(9.0, 4), (math.nan, 1)])
+def test_the_best_epoch_of_one_cycle_is_its_last(extracted, last, best):
+    runner = Runner(dataclasses.replace(extracted, lr_schedule="onecycle", num_epochs=4))
+    for epoch, loss in enumerate([1.0, 2.0, 2.0], start=1):
+        runner.early_stop(loss, epoch)
+        assert runner.best_epoch == 1
+    runner.early_stop(last, 4)
+    assert runner.best_epoch == best
 
 
 def test_early_stop_ends_a_run(extracted, tmp_path, capsys):

@@ -1,5 +1,9 @@
 """Build a model and check that its input and output fit, before training."""
 
+import contextlib
+import dataclasses
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -63,3 +67,52 @@ def try_single_chunk(model: nn.Module, hparams: HParams) -> None:
 def count_parameters(model: nn.Module) -> int:
     """Number of trainable parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def last_layer(hparams: HParams) -> set[str]:
+    """Names of the weights whose shapes depend on the number of classes.
+
+    Raises `UserError` if there are none.
+    """
+    shapes = [weight_shapes(hparams, len(hparams.classes) + more) for more in (0, 1)]
+    if names := {name for name, shape in shapes[0].items() if shapes[1].get(name) != shape}:
+        return names
+    raise UserError(
+        f"{hparams.model} of model.py has no last layer: no weight's shape depends on "
+        "len(hparams.classes)"
+    )
+
+
+def last_module(model: nn.Module, hparams: HParams) -> nn.Module:
+    """The part of a model that turns embeddings into logits.
+
+    Raises `UserError` unless it is one module, and `forward` is `embed` and then this module.
+    """
+    [path, *others] = {name.rpartition(".")[0] for name in last_layer(hparams)}
+    module, x = model.get_submodule(path), torch.rand(2, hparams.chunk_length, hparams.num_bins)
+    embed: Any = getattr(model.eval(), "embed", None)
+    with contextlib.suppress(RuntimeError, TypeError), torch.no_grad():
+        x = x.to(next(model.parameters()).device)
+        if (
+            embed
+            and not others
+            and torch.allclose(module(embed(x).flatten(1)), model(x), 1e-4, 1e-5)
+        ):
+            return module
+    raise UserError(
+        f"--model {hparams.model}: training its last layer alone needs `embed(x)` in model.py, and "
+        "one last layer that turns its result into that of `forward(x)`, as in Compact1D"
+    )
+
+
+def weight_shapes(hparams: HParams, classes: int) -> dict[str, torch.Size]:
+    """The shape of each weight of the model with this many classes."""
+    names = [str(number) for number in range(classes)]
+    hparams = dataclasses.replace(hparams, genres=names, tags=names)
+    with torch.random.fork_rng(devices=[]):  # a model draws its initial weights
+        try:
+            with torch.device("meta"):  # where tensors take no memory
+                model = build_model(hparams)
+        except (NotImplementedError, RuntimeError):  # it needs its tensors' values
+            model = build_model(hparams)
+    return {name: weight.shape for name, weight in model.state_dict().items()}

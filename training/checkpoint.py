@@ -37,15 +37,34 @@ from support.forms import check_form, is_count, is_number, is_share
 
 History = list[dict[str, Any]]  # the rows of `history.csv`, with the keys of HISTORY
 HISTORY = ("epoch", "train_loss", "train_acc", "valid_loss", "valid_acc")
+# what weights come from, if not from the run's own data alone
+ORIGIN = {"run": str, "trained_on": str, "note": str}
 PARTS = {  # the form of a checkpoint, without the weights and settings
     "mean": is_number,
     "std": lambda value: is_number(value) and value > 0,
     "epoch": is_count,
     "splits?": {str: {"names": str, "mean": is_number, "std": is_number}},
+    # the network that a classifier of classic.py builds on
+    "backbone?": {"model": dict, "hparams": dict},
+    "origin?": ORIGIN,
+    # the tracks that those weights have seen: for each data set hashes of their names
+    "seen?": [{"dataset_path": str, "genres": [str], "train": str, "valid": str}],
+    # how its logits become decisions; chosen on the valid split
+    "decision?": {
+        "temperature?": lambda value: is_number(value) and value > 0,
+        "threshold?": is_share,  # from which on a tag counts; 0.5 otherwise
+        "min_confidence?": is_share,
+    },
 }
 TRACK = {"track": str, "probabilities": {str: is_share}}
 REPORT: dict[str, Any] = {"num_tracks": is_count, "best_epoch?": is_count, "parameters?": is_count}
-REPORT |= {"minutes?": is_number, "device?": str, "machine?": str, "chunk_accuracy?": is_share}
+REPORT |= {
+    "origin?": ORIGIN,
+    "minutes?": is_number,
+    "device?": str,
+    "machine?": str,
+    "chunk_accuracy?": is_share,
+}
 REPORT |= {"valid?": {"track_accuracy?": is_share, "chunk_accuracy?": is_share}}
 REPORTS = {  # the forms of a report, by the key that tells them apart
     "per_genre": REPORT
@@ -65,6 +84,12 @@ def save_checkpoint(path: Path, **parts: Any) -> None:
     seal = hashlib.sha256(zipped).hexdigest().encode()
     size = len(seal).to_bytes(2, "little")
     write_atomic(path, lambda file: file.writelines([zipped, size, seal]))
+
+
+def keep_decision(path: Path, parts: dict[str, Any], decision: dict[str, float]) -> None:
+    """Write `best.pt` again, with its parts, if it does not hold this decision yet."""
+    if parts.get("decision") != decision:
+        save_checkpoint(path, **parts | {"decision": decision})
 
 
 def load_checkpoint(path: Path, sealed: bool = False) -> dict[str, Any]:

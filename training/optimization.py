@@ -1,10 +1,14 @@
-"""The loss of training for each task, the optimizers and the learning-rate schedules."""
+"""The loss of training for each task, the optimizers, learning-rate schedules and best epoch."""
+
+import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from hparams import HParams
+from training.build import last_layer
 
 
 def genre_criterion(labels: Tensor | None, hparams: HParams) -> nn.Module:
@@ -45,10 +49,24 @@ class TagLoss(nn.BCEWithLogitsLoss):
 
 def make_optimizer(model: nn.Module, hparams: HParams) -> torch.optim.Optimizer:
     """The optimizer that the settings name."""
-    rate, decay = hparams.learning_rate, hparams.weight_decay
+    groups, rate = parameter_groups(model, hparams), hparams.learning_rate
     if hparams.optimizer == "adamw":
-        return torch.optim.AdamW(model.parameters(), rate, weight_decay=decay)
-    return torch.optim.SGD(model.parameters(), rate, hparams.momentum, weight_decay=decay)
+        return torch.optim.AdamW(groups, rate, weight_decay=hparams.weight_decay)
+    return torch.optim.SGD(groups, rate, hparams.momentum, weight_decay=hparams.weight_decay)
+
+
+def parameter_groups(model: nn.Module, hparams: HParams) -> list[dict[str, Any]]:
+    """The parameters of a model, in one group or, with `backbone_learning_rate`, in two."""
+    if not hparams.backbone_learning_rate:
+        return [{"params": list(model.parameters())}]
+    new, named = last_layer(hparams), list(model.named_parameters())
+    return [
+        {"params": [p for name, p in named if name in new]},
+        {
+            "params": [p for name, p in named if name not in new],
+            "lr": hparams.backbone_learning_rate,
+        },
+    ]
 
 
 def make_scheduler(
@@ -58,9 +76,19 @@ def make_scheduler(
     if hparams.lr_schedule == "onecycle" and steps:
         total, cycles = steps * hparams.num_epochs, hparams.optimizer == "adamw"
         # the momentum of sgd has its own flag and stays constant
-        return OneCycleLR(
-            optimizer, hparams.learning_rate, total_steps=total, cycle_momentum=cycles
-        )
+        rates = [group["lr"] for group in optimizer.param_groups]
+        return OneCycleLR(optimizer, rates, total_steps=total, cycle_momentum=cycles)
     if hparams.lr_schedule == "plateau":
         return ReduceLROnPlateau(optimizer, factor=0.5, patience=4, threshold=0)
     return None
+
+
+def is_best(loss: float, epoch: int, best_loss: float, hparams: HParams) -> bool:
+    """Whether an epoch is better than the best one before it: its validation loss is lower.
+
+    The epoch that the one-cycle schedule ends with is the best in any case. Overconfidence raises
+    the loss long before the accuracy falls, and the smallest steps come last.
+    """
+    if hparams.lr_schedule == "onecycle" and epoch == hparams.num_epochs:
+        return math.isfinite(loss)
+    return loss < best_loss

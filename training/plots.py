@@ -155,6 +155,32 @@ def plot_learning_curves(
     return axes[0].figure
 
 
+def plot_reliability(report: Report, ax: Axes | None = None) -> Axes:
+    """Draw how often answers on the test split are right, by probability; return the axes.
+
+    Each bin has a bar without the temperature and one with it; the numbers on top count answers.
+    """
+    split, temperature = report["calibration"]["test"], report["decision"]["temperature"]
+    ax = canvas.new_axes(ax, figsize=(10, 5))
+    bins = len(split["after"]["counts"])
+    for when, name, color, place, height in (
+        ("before", "temperature 1", canvas.RED, 0.3, 1.11),
+        ("after", f"temperature {temperature:.2f}", canvas.BLUE, 0.7, 1.03),
+    ):
+        found, middles = split[when], (np.arange(bins) + place) / bins
+        label = f"{name}: calibration error {100 * found['error']:.1f} %"
+        ax.bar(middles, found["share"], 0.4 / bins, color=color, label=label)
+        for index in np.flatnonzero(found["counts"]):
+            middle, count = (index + 0.5) / bins, found["counts"][index]
+            ax.text(middle, height, count, color=color, ha="center", fontsize=canvas.TINY)
+    ax.plot([0, 1], [0, 1], "--", color="black", label="exact probabilities")
+    ax.set(xlim=(0, 1), ylim=(0, 1.2), yticks=np.arange(6) / 5)
+    ax.set(xlabel="probability of the answer", ylabel="share of answers that are right")
+    ax.set_title(f"{split['tracks']} test tracks (numbers: answers)")
+    ax.figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return ax
+
+
 class Decision(NamedTuple):
     """A model's decision about a track, and the probability that it gave to the decision."""
 
@@ -320,7 +346,9 @@ def run_page(title: str, history: History, report: Report | None, advice: str = 
         tagging = report and "per_tag" in report
         label = "share of correct tags, by chunk" if tagging else "chunk accuracy"
         pair = axes["loss"], axes["acc"]
-        plot_learning_curves(history, report["best_epoch"] if report else best, label, pair)
+        if report and "best_epoch" in report:
+            best = report["best_epoch"]
+        plot_learning_curves(history, best, label, pair)
         axes["loss"].set_title(advice, fontsize=canvas.SMALL)
     if report:
         draw_scores(report, axes)

@@ -34,6 +34,7 @@ def make_row(command: str, reports: Sequence[Report]) -> dict[str, Any]:
         "minutes": [report["minutes"] for report in reports],
         "device": reports[0].get("device", "CPU"),
         "machine": reports[0].get("machine", ""),  # which earlier versions did not record
+        "origin": reports[0].get("origin"),  # of weights that were trained before
     }
 
 
@@ -92,6 +93,23 @@ def format_row(name: str, row: dict[str, Any]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
+def format_rows(rows: dict[str, Any]) -> list[str]:
+    """Return the lines of a table with these rows."""
+    columns = ["recipe", "seeds", *SCORES, "95 % interval", "parameters", "minutes"]
+    head = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    return [*head, *(format_row(name, row) for name, row in rows.items())]
+
+
+def format_origins(rows: dict[str, Any]) -> list[str]:
+    """Return a line for each run that rows start from: what it was trained on."""
+    origins = {row["origin"]["run"]: row["origin"] for row in rows.values()}
+    return [
+        f"- `{run}` was trained on {origin['trained_on']}"
+        + (f"; {origin['note']}." if origin["note"] else ".")
+        for run, origin in origins.items()
+    ]
+
+
 def format_minutes(minutes: float) -> str:
     """Return minutes with two significant digits, but never as a power of ten."""
     return f"{minutes:.2g}" if minutes < 99.5 else f"{minutes:.0f}"
@@ -100,7 +118,6 @@ def format_minutes(minutes: float) -> str:
 def format_results(results: dict[str, Any]) -> str:
     """Return a table as Markdown."""
     data, rows = results["name"], results["rows"]
-    columns = ["recipe", "seeds", *SCORES, "95 % interval", "parameters", "minutes"]
     places = {(row["device"], row.get("machine", "")) for row in rows.values()}
     devices = "; ".join(", ".join(filter(None, place)) for place in sorted(places))
     lines = [
@@ -110,11 +127,12 @@ def format_results(results: dict[str, Any]) -> str:
         "always predicting the most frequent class of the test tracks). The Wilson interval is for "
         "the mean number of correct test tracks: it shows how far another sample of as many tracks "
         f"could move the row. Minutes of training per run ({devices}).",
-        "",
-        f"| {' | '.join(columns)} |",
-        "|" + "---|" * len(columns),
-        *(format_row(name, row) for name, row in rows.items()),
     ]
+    if own := {name: row for name, row in rows.items() if not row.get("origin")}:
+        lines += ["", *format_rows(own)]
+    if pretrained := {name: row for name, row in rows.items() if row.get("origin")}:
+        lines += ["", "With weights that were trained on other data:", ""]
+        lines += [*format_rows(pretrained), "", *format_origins(pretrained)]
     for pair in results["pairs"].values():
         lines += ["", pair["text"], "", f"    {pair['command']}"]
     lines += ["", "Commands for the rows:", "", *(f"    {row['command']}" for row in rows.values())]

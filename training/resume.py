@@ -7,6 +7,7 @@ numbers as an uninterrupted one.
 # mypy: disable-error-code="attr-defined, arg-type"
 # torch's type for data sets lacks the attributes of `GTZANDataset`
 
+import contextlib
 import dataclasses
 import math
 import random
@@ -20,10 +21,12 @@ from torch.utils.data import DataLoader
 
 from hparams import HParams
 from support.errors import UserError
+from support.flags import make_parser, replace_given
 from support.forms import check_form, is_number
 from tracks.lists import SPLITS
 from training import checkpoint
 from training.checkpoint import HISTORY, PARTS, History
+from training.optimization import is_best
 from training.runs import find_run_to_resume
 
 CHANGEABLE = {  # flags that a resumed run accepts, since they do not change its numbers
@@ -34,7 +37,8 @@ LAST = PARTS | {  # the form of `last.pt`, without the weights and settings
     **{"seconds": lambda value: is_number(value) and value >= 0, "data": [str], "best": tuple},
     "history": [dict.fromkeys(HISTORY, float) | {"epoch": int}],
 }
-BEST_PARTS = ("model", "hparams", "mean", "std", "epoch", "splits")  # what `best.pt` keeps
+# what `best.pt` keeps
+BEST_PARTS = ("model", "hparams", "mean", "std", "epoch", "splits", "origin", "seen")
 
 
 def save_epoch(runner: Any, loaders: Sequence[DataLoader], folder: Path, history: History) -> None:
@@ -57,6 +61,7 @@ def save_epoch(runner: Any, loaders: Sequence[DataLoader], folder: Path, history
         "history": history,
         "generators": generator_states(loaders[0].sampler.generator),
         "data": [loader.dataset.digest for loader in loaders],
+        **runner.sources,
     }
     checkpoint.save_checkpoint(folder / "last.pt", **last)
     save_if_best(folder, last)
@@ -66,7 +71,16 @@ def save_epoch(runner: Any, loaders: Sequence[DataLoader], folder: Path, history
 def save_if_best(folder: Path, last: dict[str, Any]) -> None:
     """Write `best.pt` from the parts of `last.pt` if its epoch is the best one."""
     if last["best"][1] == last["epoch"]:
-        checkpoint.save_checkpoint(folder / "best.pt", **{name: last[name] for name in BEST_PARTS})
+        parts = {name: last[name] for name in BEST_PARTS if name in last}
+        checkpoint.save_checkpoint(folder / "best.pt", **parts)
+
+
+def epoch_of(path: Path) -> int | None:
+    """The epoch of a checkpoint, None if it is missing or damaged."""
+    with contextlib.suppress(UserError):
+        epoch: int | None = checkpoint.load_checkpoint(path).get("epoch")
+        return epoch
+    return None
 
 
 def restore_epoch(runner: Any, loaders: Sequence[DataLoader], folder: Path) -> History:
@@ -91,7 +105,8 @@ def restore_epoch(runner: Any, loaders: Sequence[DataLoader], folder: Path) -> H
         runner.seconds = float(last["seconds"])
         restore_generators(last["generators"], loaders[0].sampler.generator)
         checkpoint.write_history(folder, last["history"])
-        save_if_best(folder, last)  # the run may have been killed before it wrote `best.pt`
+        if epoch_of(folder / "best.pt") != last["epoch"]:  # which also keeps how to decide
+            save_if_best(folder, last)  # the run was killed before it wrote `best.pt`
     except (UserError, OSError):
         raise
     except Exception as error:  # a state of other code can have any form
@@ -108,8 +123,9 @@ def check_state(last: dict[str, Any], runner: Any) -> None:
     check_form(last, LAST)
     best, history = (math.inf, 0), last["history"]
     for row in history:
-        if row["valid_loss"] < best[0]:
-            best = row["valid_loss"], row["epoch"]
+        loss, epoch = row["valid_loss"], row["epoch"]
+        if is_best(loss, epoch, best[0], runner.hparams):
+            best = loss, epoch
     in_order = all(row["epoch"] == number for number, row in enumerate(history, 1))
     if not in_order or (last["epoch"], last["best"]) != (len(history), best):
         raise ValueError("its epochs do not fit its history")
@@ -157,14 +173,14 @@ def restore_generators(states: dict[str, Any], shuffler: torch.Generator) -> Non
     shuffler.set_state(states["shuffler"])
 
 
-def resume_settings(hparams: HParams, argv: list[str] | None) -> tuple[HParams, Path]:
-    """Settings and folder of the run to resume, with the other flags of `argv` applied.
+def resume_settings(hparams: HParams, given: dict[str, Any]) -> tuple[HParams, Path]:
+    """Settings and folder of the run to resume, with the flags that are `given` applied.
 
     Raises `UserError` if a flag would change what the run computes.
     """
     folder = find_run_to_resume(hparams.resume)
     saved = saved_settings(folder)
-    resumed = saved.parse_argument(argv)
+    resumed = replace_given(saved, given, make_parser(saved))
     # the one-cycle schedule is planned for a fixed number of epochs
     fixed = {"num_epochs"} if saved.lr_schedule == "onecycle" else set()
     for name, value in resumed.to_dict().items():

@@ -34,13 +34,20 @@ class Task:
     criterion: Callable[[Tensor | None, HParams], nn.Module]
     accuracy: Callable[[Tensor, Tensor], Tensor]  # share of correct answers, 0-d: (logits, labels)
     probabilities: Callable[[Tensor], Tensor]  # of the same shape: (logits)
-    predicted: Callable[[NDArray], tuple[int, ...]]  # class indices: (probabilities (classes,))
-    # a sentence that describes a track, or "": (probabilities (classes,), classes)
-    sentence: Callable[[NDArray, Sequence[str]], str]
+    # of the same shape, their logarithms divided by a temperature: (probabilities, temperature)
+    temper: Callable[[NDArray, float], NDArray]
+    # class indices: (probabilities (classes,), the probability above which a tag counts: 0.5)
+    predicted: Callable[..., tuple[int, ...]]
+    # a sentence that describes a track, or "": (probabilities (classes,), classes, as above)
+    sentence: Callable[..., str]
     # what the splits cannot score, as part of the report: ({split: labels by track}, classes)
     check_splits: Callable[[dict[str, NDArray], Sequence[str]], Report]
     # scores of a split: (probabilities, labels, tracks, classes, tags to leave out)
     score: Callable[[NDArray, NDArray, NDArray, Sequence[str], Collection[str]], Report]
+    # the probability that each true label got: (probabilities, labels), both by track
+    likelihood: Callable[[NDArray, NDArray], NDArray]
+    # the probabilities of the answers, and whether the answers are true: (as above)
+    outcomes: Callable[[NDArray, NDArray], tuple[NDArray, NDArray]]
     # a row for each track: (probabilities, labels, tracks, names, classes)
     list_tracks: Callable[..., list[dict[str, Any]]]
     headline: Callable[[Report], str]  # the main score, in a few words
@@ -52,6 +59,20 @@ class Task:
     accuracy_name: str  # label of the accuracy curve
     per_class: str  # key of a report's scores of each class
     valid_scores: tuple[str, ...]  # keys of the scores on valid in a report
+    one_answer: bool  # a track has one class, so that the answer can be "unsure"
+
+
+def temper_genres(shares: NDArray, temperature: float) -> NDArray:
+    """Divide the logarithms of probabilities (..., genres) by a temperature."""
+    # the largest is 1 on the way, so that not all can underflow
+    powers = (shares / shares.max(-1, keepdims=True)) ** (1 / temperature)
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def temper_tags(shares: NDArray, temperature: float) -> NDArray:
+    """Divide the log odds of probabilities (..., tags) by a temperature."""
+    yes, no = shares ** (1 / temperature), (1 - shares) ** (1 / temperature)
+    return yes / (yes + no)
 
 
 def genre_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -171,13 +192,16 @@ TASKS = {
         criterion=optimization.genre_criterion,
         accuracy=genre_accuracy,
         probabilities=lambda logits: logits.softmax(1),
-        predicted=lambda probabilities: (int(probabilities.argmax()),),
-        sentence=lambda probabilities, genres: "",
+        temper=temper_genres,
+        predicted=lambda probabilities, _=0.5: (int(probabilities.argmax()),),
+        sentence=lambda probabilities, genres, _=0.5: "",
         # no genre is left out: one without test tracks has a score too
         check_splits=lambda labels, genres: {},
         score=lambda probabilities, labels, tracks, genres, _: metrics.score_genres(
             probabilities, labels, tracks, genres
         ),
+        likelihood=lambda shares, labels: np.take_along_axis(shares, labels[:, None], 1)[:, 0],
+        outcomes=lambda shares, labels: (shares.max(1), shares.argmax(1) == labels),
         list_tracks=metrics.list_genre_predictions,
         headline=lambda report: f"track accuracy {100 * report['track_accuracy']:.1f} %",
         format_result=format_genre_result,
@@ -187,6 +211,7 @@ TASKS = {
         accuracy_name="chunk accuracy",
         per_class="per_genre",
         valid_scores=("chunk_accuracy", "track_accuracy"),
+        one_answer=True,
     ),
     "tagging": Task(
         loss=functional.binary_cross_entropy_with_logits,
@@ -194,10 +219,15 @@ TASKS = {
         # share of tags whose probability is on the label's side of 0.5, the sigmoid of 0
         accuracy=lambda logits, labels: ((logits > 0) == (labels > 0.5)).float().mean(),
         probabilities=lambda logits: logits.sigmoid(),
-        predicted=lambda probabilities: tuple(np.flatnonzero(probabilities > 0.5).tolist()),
+        temper=temper_tags,
+        predicted=lambda probabilities, threshold=0.5: tuple(
+            np.flatnonzero(probabilities > threshold).tolist()
+        ),
         sentence=describe_tags,
         check_splits=check_tags,
         score=metrics.score_tags,
+        likelihood=lambda shares, labels: np.where(labels, shares, 1 - shares).ravel(),
+        outcomes=lambda shares, labels: (shares.ravel(), labels.ravel()),  # of all tags together
         list_tracks=metrics.list_tag_predictions,
         headline=lambda report: f"ROC-AUC {report['roc_auc']:.3f}",
         format_result=format_tag_result,
@@ -207,6 +237,7 @@ TASKS = {
         accuracy_name="share of correct tags, by chunk",
         per_class="per_tag",
         valid_scores=("chunk_accuracy", "roc_auc", "pr_auc"),
+        one_answer=False,
     ),
 }
 

@@ -4,8 +4,14 @@ from matplotlib import pyplot as plt
 from sample_reports import HISTORY, some_report, tag_report
 
 from support.files import read_json
-from training.plots import plot_confusion_matrix, plot_learning_curves, plot_tag_scores
-from training.report import write_report
+from training.calibration import reliability
+from training.plots import (
+    plot_confusion_matrix,
+    plot_learning_curves,
+    plot_reliability,
+    plot_tag_scores,
+)
+from training.report import delete_report, write_report
 from training.tasks import format_genre_table
 
 
@@ -32,6 +38,53 @@ def test_files_are_written_whole(tmp_path, recwarn):
     )
     assert format_genre_table(some_report()) in text
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def calibrated_report(tracks=16):
+    """A report of a run that is unsure; half of its test tracks are right."""
+    right = np.arange(tracks) % 2 == 0
+    bins = {
+        "before": reliability(np.full(tracks, 0.9), right),
+        "after": reliability(np.full(tracks, 0.6), right),
+    }
+    counts = {"tracks": tracks, "by_chance": 0.095, "answered": 10, "answered_right": 9}
+    splits = {"valid": bins | counts, "test": bins | counts | {"answered": 0, "answered_right": 0}}
+    decision = {"temperature": 2.5, "min_confidence": 0.55}
+    return some_report() | {"decision": decision, "calibration": splits}
+
+
+def test_the_report_says_how_far_to_trust_it(tmp_path):
+    text = write_report(tmp_path, calibrated_report())
+    error = "expected calibration error 10.0%, without the temperature 40.0%"
+    error += "; perfect calibration would give 9.5% on 16 tracks"
+    assert text.endswith(
+        "\n\nProbabilities, with a temperature of 2.50, fitted on valid\n"
+        f"  valid: {error}\n  test: {error}\n\nUnsure below a probability of 55.0%\n"
+        "  valid: answers 10 of 16, 9 right (90.0%)\n  test: answers 0 of 16, 0 right\n"
+    )
+    assert matplotlib.image.imread(tmp_path / "reliability.png")[..., :3].std() > 0.05
+    delete_report(tmp_path)
+    assert not list(tmp_path.iterdir())
+    report = calibrated_report(14)
+    report["decision"] = {"temperature": 19.99, "min_confidence": 0.0}
+    report["calibration"]["valid"]["answered_right"] = 8
+    text = write_report(tmp_path, report)
+    assert "a temperature of 19.99, its bound, fitted" in text
+    assert "\nNever unsure (no threshold makes 90% of the answers on valid right)\n" in text
+    assert not (tmp_path / "reliability.png").exists(), "14 tracks are too few for 15 bins"
+
+
+def test_bars_show_the_share_of_right_answers_and_their_number():
+    ax = plot_reliability(calibrated_report())
+    heights = {int(bar.get_x() * 15): bar.get_height() for bar in ax.patches if bar.get_height()}
+    assert heights == {13: 0.5, 9: 0.5}, "0.9 and 0.6 are in the bins 13 and 9"
+    assert [text.get_text() for text in ax.texts] == ["16", "16"]
+    labels = [text.get_text() for text in ax.figure.legends[0].get_texts()]
+    assert labels[1:] == [
+        "temperature 1: calibration error 40.0 %",
+        "temperature 2.50: calibration error 10.0 %",
+    ]
+    plt.close(ax.figure)
 
 
 def test_confusion_matrix_shows_the_counts_and_their_shares():

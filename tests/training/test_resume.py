@@ -240,6 +240,17 @@ def test_one_cycle_keeps_its_number_of_epochs(extracted, tmp_path):
         train_main(["--resume", str(tmp_path / "run"), "--num_epochs", "9"])
 
 
+def test_a_one_cycle_run_that_ended_stays_the_same(extracted, tmp_path):
+    words = {"num_epochs": 4, "learning_rate": 0.5, "lr_schedule": "onecycle"}
+    train_main(flags(extracted, run_path=str(tmp_path / "run"), **words))
+    before, report = outcome(tmp_path / "run"), read_report(tmp_path / "run")
+    losses = [row["valid_loss"] for row in load_checkpoint(tmp_path / "run/last.pt")["history"]]
+    assert min(losses) < losses[-1], "the last loss is the lowest: the test would prove nothing"
+    assert report["best_epoch"] == load_checkpoint(tmp_path / "run/best.pt")["epoch"] == 4
+    train_main(["--resume", str(tmp_path / "run")])
+    assert outcome(tmp_path / "run") == before
+
+
 def test_nothing_to_resume(extracted, tmp_path):
     with pytest.raises(UserError, match="there is no run in runs: start one"):
         train_main(["--resume"])

@@ -17,6 +17,7 @@ from tracks.lists import load_lists
 from tracks.tags import format_tags
 from train_test import Runner, set_seed
 from training.checkpoint import load_checkpoint, read_history
+from training.report import format_answers, format_calibration
 from training.tasks import TASKS, task_of
 
 
@@ -34,7 +35,9 @@ def test_each_task_learns_in_the_same_loop_and_reports_what_it_names(any_task, t
     assert list(report[task.per_class]) == any_task.classes
     assert (tmp_path / "run" / task.picture).stat().st_size > 1000
     text = (tmp_path / "run/report.txt").read_text(encoding="utf-8")
-    assert text == f"{task.format_result(report)}\n\n{task.format_table(report)}\n"
+    parts = [task.format_result, task.format_table, format_calibration]
+    parts += [format_answers] if task.one_answer else []
+    assert text == "\n\n".join(part(report) for part in parts) + "\n"
     first, *_, last = read_history(tmp_path / "run")
     assert last["train_loss"] < first["train_loss"]
 
