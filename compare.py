@@ -24,11 +24,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import model
-from hparams import CLASSICAL, HParams, in_group, positive
+from hparams import CLASSICAL, HParams, in_group
 from support.errors import UserError, run_script
 from support.files import hash_file, lock, own_path
 from support.flags import (
-    check_rules,
     command_line,
     flag_words,
     given_flags,
@@ -38,6 +37,7 @@ from support.flags import (
 )
 from support.forms import check_form, is_number, is_share
 from support.parallel import run_jobs
+from support.rules import check_rules, positive
 from tracks.catalog import LABELS, Catalog, digest, read_catalog
 from tracks.lists import genre_of, source_path
 from training.checkpoint import model_code, read_report
@@ -50,7 +50,8 @@ from training.results_table import (
     make_row,
     split_digest,
 )
-from training.runs import lock_run
+from training.runs import lock_run, named_weights
+from training.transfer import parse_settings
 
 ROOT = Path(__file__).resolve().parent
 
@@ -89,11 +90,6 @@ class Recipe(NamedTuple):
         return " ".join([self.name, *as_words(given)])
 
     @property
-    def is_network(self) -> bool:
-        """Whether its model is a class in model.py, not a classifier in classic.py."""
-        return model.is_model(getattr(model, self.hparams.model, None))
-
-    @property
     def folder(self) -> Path:
         """The folder of all runs on the data set."""
         return OWN / self.hparams.data_name()
@@ -102,6 +98,11 @@ class Recipe(NamedTuple):
         """Return words of a command line: the file, and the flags for all runs in these groups."""
         names = {f.name for f in (in_group(*groups) if groups else dataclasses.fields(HParams))}
         return [f"@{self.path}", *as_words({n: v for n, v in self.given.items() if n in names})]
+
+
+def is_network(name: str) -> bool:
+    """Whether a model is a class in model.py, not a classifier of classic.py."""
+    return model.is_model(getattr(model, name, None))
 
 
 def as_words(settings: dict[str, Any]) -> list[str]:
@@ -134,7 +135,7 @@ def read_recipes(
     for path in map(Path, comparison.recipes):
         if path.stem in recipes:
             raise UserError(f"--recipes has {path.stem} twice: their rows would share a name")
-        settings = HParams().parse_argument([f"@{path}", *as_words(given)])
+        settings = read_settings(path, given)
         if not LABELS[settings.task].are_folders:
             raise UserError(f"{path.stem}: --task {settings.task} has no accuracies to compare")
         if settings.dataset_path != hparams.dataset_path:
@@ -150,14 +151,28 @@ def read_recipes(
     return recipes
 
 
+def read_settings(path: Path, given: dict[str, Any]) -> HParams:
+    """Read a recipe and the flags for all runs. Raises `UserError` if they contradict a run."""
+    words = [f"@{path}", *as_words(given)]
+    name = given_flags(make_parser(HParams()), words).get("model", HParams().model)
+    try:
+        # a classifier keeps its name; a network's is that of the run it starts from
+        return parse_settings(words, model=is_network(name))
+    except UserError as error:
+        raise UserError(f"{path.stem}: {error}") from error
+
+
 def run_folder(recipe: Recipe, seed: int, catalog: Catalog) -> Path:
     """Return the folder of a run: its name has a hash of everything that affects the outcome."""
     fields = in_group("feature", "model", "training", "augmentation")
     irrelevant = {"device", "tensorboard"}  # a run on another device is not repeated
     settings = {f.name: getattr(recipe.hparams, f.name) for f in fields if f.name not in irrelevant}
-    code = model_code() if recipe.is_network else ""  # classifiers do not depend on model.py
+    start = recipe.hparams.init_from
+    # classifiers do not depend on model.py, unless they classify what a network makes of a track
+    code = model_code() if is_network(recipe.hparams.model) or start else ""
     tracks = [digest(split) for split in catalog.splits.values()]
-    values = json.dumps([settings, catalog.hparams.genres, tracks, code])
+    weights = [hash_file(named_weights(start))] if start else []
+    values = json.dumps([settings, catalog.hparams.genres, tracks, code, *weights])
     return recipe.folder / f"{recipe.name}-{seed}-{hashlib.sha256(values.encode()).hexdigest()[:8]}"
 
 
@@ -237,9 +252,10 @@ def finished_report(folder: Path) -> Report | None:
 def train(recipe: Recipe, own: list[str], folder: Path, log: Path) -> None:
     """Start a run in a folder, or continue the one there. Raises `UserError` if it fails."""
     with lock_run(folder, wait=True):  # of a process that a killed command left behind
-        if not recipe.is_network:  # start again; what is there is of a killed process
+        # a classifier starts again; what is there is of a killed process
+        if not is_network(recipe.hparams.model):
             shutil.rmtree(own_path(Path("runs"), str(folder.relative_to("runs"))), True)
-    if not recipe.is_network:
+    if not is_network(recipe.hparams.model):
         call("classic.py", [*recipe.words(*CLASSICAL), *own], log)
     elif (folder / "hparams.json").exists():
         call("train_test.py", ["--resume", str(folder)], log)

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from conftest import RATE, ROOT, run, sine
+from conftest import RATE, ROOT, save_run, sine
 from filelock import FileLock
+from sample_reports import some_report
 
 import compare
-from compare import main
+from compare import main, parse, read_recipes, run_folder
 from dataset.gtzan import GENRES as GTZAN_GENRES
 from dataset.gtzan import split_lists
 from hparams import CLASSICAL, HParams, in_group
@@ -24,9 +25,10 @@ from support.errors import UserError
 from support.files import read_json, write_json
 from support.flags import flag_words
 from support.parallel import run_jobs
+from tracks.catalog import read_catalog
 from tracks.lists import load_lists
 from training import results_table
-from training.results_table import mcnemar
+from training.results_table import make_row, mcnemar
 
 NET = {"model": "Compact1D", "optimizer": "adamw", "batch_size": 4, "num_epochs": 2}
 SVM = {"feature": "mfcc", "model": "svm"}
@@ -146,6 +148,18 @@ def test_other_settings_tracks_or_sources_make_another_run(recipes, called, data
     assert len(reports_of("net")) == 8
 
 
+def test_other_weights_to_start_from_make_another_run(recipes, extracted):
+    catalog, folders = read_catalog(extracted), set()
+    source = dataclasses.replace(extracted, feature="mfcc")
+    Path("svm.args").write_text("--init_from runs/source --model svm", encoding="utf-8")
+    for epoch in (1, 2, 2):
+        save_run(source, "runs/source", epoch=epoch)
+        [recipe] = read_recipes(*parse([*DATA, "--recipes", "svm.args"])).values()
+        assert (recipe.hparams.feature, recipe.hparams.model) == ("mfcc", "svm")
+        folders.add(run_folder(recipe, 0, catalog))
+    assert len(folders) == 2
+
+
 def replace_audio(data_set):
     """Put other audio under the name of a track, of the same length."""
     soundfile.write(data_set / "jazz/jazz.00000.wav", sine(500, 2.1), RATE)
@@ -223,6 +237,32 @@ def test_rows_of_two_commands_at_once_are_all_kept(tmp_path, monkeypatch):
 
     list(run_jobs(add, list(range(40)), 8))
     assert len(read_json(Path("results/data.json"))["rows"]) == 40
+
+
+def test_rows_with_weights_of_other_data_stand_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = some_report() | {"valid": {"track_accuracy": 0.5}, "minutes": 1.0}
+    origin = {"run": "other", "trained_on": "many songs", "note": "it may hold some of these"}
+    data = {"name": "data", "tracks": "0", "sizes": "1/1/4", "genres": [*"abc"], "chance": 25.0}
+    table = Path("data.json")
+    results_table.add_result(
+        Path("alone.json"), data, "rows", "a", make_row("", [report | {"origin": origin}])
+    )
+    assert Path("alone.md").read_text(encoding="utf-8").count("| recipe |") == 1
+    for name, more in (
+        ("tuned", {"origin": origin}),
+        ("scratch", {}),
+        ("probe", {"origin": origin}),
+    ):
+        results_table.add_result(table, data, "rows", name, make_row("command", [report | more]))
+    own, apart = (
+        table.with_suffix(".md").read_text(encoding="utf-8").split("With weights that were")
+    )
+    assert "| scratch |" in own
+    assert not {"| tuned |", "| probe |"} & {line[:9] for line in own.splitlines()}
+    assert "| tuned |" in apart
+    assert "| probe |" in apart
+    assert "\n- `other` was trained on many songs; it may hold some of these.\n" in apart
 
 
 def test_minutes_are_never_powers_of_ten():
@@ -360,6 +400,7 @@ def test_the_tables_of_this_project_are_whole_and_shown(path):
         (["--recipes", "svm.args", "--run_path", "x"], "--run_path x: each run has its own"),
         (["--recipes", "svm.args", "net.args", "--pair", "svm"], "--pair svm: name two"),
         (["--recipes", "svm.args", "net.args", "--pair", "svm", "x"], "--pair svm x: name two"),
+        (["--recipes", "svm.args", "--init_from", "x"], "^svm: x: has no weights"),
         (["--recipes", "few.args"], "few.args names genres: pass them by --genres"),
         (
             ["--recipes", "own.args"],
@@ -414,17 +455,3 @@ def test_a_damaged_report_is_made_again(recipes, called):
     after, _ = compared(recipes)
     for name, row in before["rows"].items():
         assert after["rows"][name]["scores"] == row["scores"]
-
-
-def test_as_a_command_failures_are_named_with_their_log(recipes, data_set):
-    (data_set / "jazz/jazz.00000.wav").write_bytes(b"no audio")
-    words = [*DATA, "--recipes", "svm.args", "--num_seeds", "1"]
-    done = run("compare.py", *words, cwd=".")
-    assert done.returncode == 1
-    assert "*** svm: feature_extraction.py failed: " in done.stdout
-    assert Path("runs/compare/data/svm-features.log").read_text(encoding="utf-8")
-    assert done.stderr.startswith("error: svm: failed, see above")
-    words += ["--skip_broken", "--max_minutes", "20"]  # which classic.py does not read
-    done = run("compare.py", *words, cwd=".")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "| svm --max_minutes 20.0 | 1 |" in done.stdout

@@ -17,13 +17,33 @@ def read(name):
     return HParams().parse_argument([f"@{ROOT / 'recipes' / name}.args", "--genres", "jazz", "pop"])
 
 
-NETWORKS = ["baseline", "compact1d", "compact2d", "fcn4", "samplecnn", "tutorial"]
+NETWORKS = [
+    "baseline",
+    "compact1d",
+    "compact2d",
+    "fcn4",
+    "musicnn-scratch",
+    "samplecnn",
+    "tutorial",
+]
+PRETRAINED = {"musicnn-probe", "musicnn-probe-svm", "musicnn-frozen", "musicnn-finetuned"}
 
 
 def test_every_recipe_is_of_a_network_or_of_a_classifier():
-    others = {path.stem for path in RECIPES} - {*NETWORKS}
-    assert {path.stem for path in RECIPES} >= {*NETWORKS}
-    assert {read(name).model for name in others} == {*CLASSIFIERS}
+    names = {path.stem for path in RECIPES}
+    assert names >= {*NETWORKS} | PRETRAINED
+    assert {read(name).model for name in names - {*NETWORKS} - PRETRAINED} == {*CLASSIFIERS}
+    assert {name for name in names if read(name).init_from} == PRETRAINED
+
+
+@pytest.mark.parametrize("name", sorted(PRETRAINED))
+def test_a_recipe_with_pretrained_weights_has_working_settings(name):
+    hparams = read(name)
+    hparams.validate()
+    assert hparams.init_from == "musicnn-msd"
+    # features, chunks and the network are those of the weights: a recipe would contradict them
+    assert hparams.feature_settings() == HParams().feature_settings()
+    assert hparams.model in {HParams().model, *CLASSIFIERS}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
