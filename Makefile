@@ -25,8 +25,8 @@ demo: $(INSTALLED)
 mine: folder $(INSTALLED)
 	$(VENV_PYTHON) dataset/make_lists.py --keep -- $(MUSIC)
 	$(VENV_PYTHON) dataset/check_leaks.py -- $(MUSIC)
-	$(VENV_PYTHON) feature_extraction.py @recipes/compact1d.args --dataset_path=$(MUSIC)
-	$(VENV_PYTHON) train_test.py @recipes/compact1d.args --dataset_path=$(MUSIC)
+	$(VENV_PYTHON) feature_extraction.py @recipes/compact2d.args --dataset_path=$(MUSIC)
+	$(VENV_PYTHON) train_test.py @recipes/compact2d.args --dataset_path=$(MUSIC)
 
 folder:
 	$(if $(value DATA),,$(error DATA is missing: name the folder of your music, make mine DATA=my_music))@:

@@ -23,7 +23,7 @@ ORDER = {"support": 0, "hparams": 1, "model": 1, "audio": 2, "tracks": 3, "train
 ORDER |= {"dataset": 6}  # no other file imports its scripts
 STAGES = (
     *("data_augment", "feature_extraction", "data_manager", "train_test"),
-    *("predict", "retrieve", "visualize", "classic", "compare"),
+    *("pretrained", "predict", "retrieve", "visualize", "classic", "compare"),
 )
 
 

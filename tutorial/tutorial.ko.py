@@ -1071,12 +1071,13 @@ compare(level, librosa.power_to_db(magnitude**2, ref=1, amin=1e-10, top_db=None)
 # %% [markdown]
 # 이 파이프라인의 feature는 기본으로 다른 로그, $\log_{10}(1 + 10x)$를 씁니다(`--scale tutorial`).
 # $x$가 크면 로그처럼, 작으면 거의 선형으로 움직이고 0에서 끝납니다. 그래서 무음에도 값이 있고,
-# 바닥값을 따로 정하지 않아도 됩니다.
+# 바닥값을 따로 정하지 않아도 됩니다. `musicnn`은 `pretrained.py`로 받는 미리 학습된 모델의
+# 스케일로, $\log_{10}(1 + 10000x^2)$입니다.
 
 # %%
 x = np.array([0, 0.001, 0.01, 0.1, 1, 10, 100])
-for name, scale in SCALES.items():
-    print(f"{name:9}", "".join(f"{value:9.3f}" for value in scale(x)))
+for name, (power, compress) in SCALES.items():
+    print(f"{name:9}", "".join(f"{value:9.3f}" for value in compress(x**power)))
 
 # %% [markdown]
 # ### 주파수: 옥타브
@@ -1890,8 +1891,9 @@ for _ in range(10):
 # ### train_test
 #
 # **Epoch**는 모든 학습 청크를 한 번씩 쓰는 것입니다. Epoch가 끝날 때마다 학습하지 않고 valid 분할의
-# 손실을 잽니다. 이 손실이 가장 낮았던 epoch의 가중치를 남겨서, 마지막에 test 분할을 한 번만
-# 평가합니다. 터미널에서는 같은 플래그로 `python train_test.py`를 실행하면 됩니다.
+# 손실을 잽니다. 남기는 것은 이 손실이 가장 낮았던 epoch의 가중치입니다. 여기처럼 one-cycle
+# 스케줄을 쓰면 마지막 epoch의 가중치를 남깁니다. 이 가중치로 test 분할을 한 번만 평가합니다.
+# 터미널에서는 같은 플래그로 `python train_test.py`를 실행하면 됩니다.
 
 # %%
 shutil.rmtree("runs/tutorial/mel", ignore_errors=True)  # from the last time you ran this

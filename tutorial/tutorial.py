@@ -1071,12 +1071,13 @@ compare(level, librosa.power_to_db(magnitude**2, ref=1, amin=1e-10, top_db=None)
 # %% [markdown]
 # The features of this pipeline use another logarithm by default, $\log_{10}(1 + 10x)$
 # (`--scale tutorial`). For large $x$ it behaves like a logarithm. For small $x$ it is nearly linear
-# and ends at 0, so silence has a value, and nobody has to choose a floor:
+# and ends at 0, so silence has a value, and nobody has to choose a floor. `musicnn`, the scale of
+# the pretrained models of `pretrained.py`, is $\log_{10}(1 + 10000x^2)$:
 
 # %%
 x = np.array([0, 0.001, 0.01, 0.1, 1, 10, 100])
-for name, scale in SCALES.items():
-    print(f"{name:9}", "".join(f"{value:9.3f}" for value in scale(x)))
+for name, (power, compress) in SCALES.items():
+    print(f"{name:9}", "".join(f"{value:9.3f}" for value in compress(x**power)))
 
 # %% [markdown]
 # ### Frequency: octaves
@@ -1892,9 +1893,9 @@ for _ in range(10):
 # ### train_test
 #
 # An **epoch** is one pass over all training chunks. After each epoch the script measures the loss
-# on the valid split, without learning. It keeps the weights of the epoch with the lowest valid loss
-# and scores the test split with them, once. On the command line this is `python train_test.py` with
-# the same flags:
+# on the valid split, without learning. It keeps the weights of the epoch with the lowest valid
+# loss. With the one-cycle schedule, as here, it keeps those of the last epoch. It scores the test
+# split with them, once. On the command line this is `python train_test.py` with the same flags:
 
 # %%
 shutil.rmtree("runs/tutorial/mel", ignore_errors=True)  # from the last time you ran this

@@ -47,7 +47,7 @@ def test_a_folder_becomes_a_report_and_its_lists_are_kept(checkout, tmp_path):
     steps = ("12 tracks, 12 groups", "0 duplicates and 0 near-duplicates", "12 tracks extracted")
     assert [step for step in steps if step not in done.stdout] == []
     assert "Test Track Accuracy:" in done.stdout
-    (report,) = checkout.glob("runs/*-Compact1D-*/report.txt")
+    (report,) = checkout.glob("runs/*-Compact2D-*/report.txt")
     assert report.read_text(encoding="utf-8") in done.stdout
     lists = {path: path.read_bytes() for path in folder.glob("*_list.txt")}
     soundfile.write(folder / "hip hop/new.wav", sine(310, 3.2), RATE)
