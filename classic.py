@@ -19,6 +19,7 @@ import difflib
 import platform
 import time
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +56,7 @@ from training.tasks import TASKS
 from training.trained_run import TrainedRun
 from training.transfer import parse_settings
 
+FITTED_ON = ("train", "valid")  # the splits that every classifier needs
 ALL = "classic"  # the model's name while all classifiers are tried
 ATOMS = 256  # in a dictionary
 SAMPLE = 50_000  # frames, at most, that a dictionary is learned from
@@ -70,13 +72,20 @@ CLASSIFIERS = {
 }
 
 
-class Data(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Data:
     """The tracks of each split, and the run whose network embeds them, if any."""
 
     hparams: HParams
     splits: dict[str, list[Track]]
     backbone: TrainedRun | None = None
-    origin: dict[str, str] = {}  # noqa: RUF012 - where its weights come from; never changed
+    # where the weights of that run come from
+    origin: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @cached_property
+    def vectors(self) -> dict[str, tuple[NDArray, NDArray]]:
+        """Vectors without a dictionary, and labels, read once for all classifiers."""
+        return {split: summarize_tracks(self.splits[split], {}, self) for split in FITTED_ON}
 
 
 class Fitted(NamedTuple):
@@ -145,6 +154,13 @@ def summarize_tracks(
     return np.stack(list(run_jobs(read, tracks, data.hparams.num_workers, "Read"))), y
 
 
+def read_vectors(split: str, arrays: Arrays, data: Data) -> tuple[NDArray, NDArray]:
+    """Return the vectors and labels of a split for a classifier with these arrays."""
+    if "atoms" in arrays or split not in FITTED_ON:
+        return summarize_tracks(data.splits[split], arrays, data)
+    return data.vectors[split]
+
+
 def probabilities(name: str, arrays: Arrays, x: NDArray, classes: int) -> NDArray[np.float64]:
     """Return probabilities (tracks, classes) of vectors; 0 for a class not in the train split.
 
@@ -183,8 +199,7 @@ def fit(name: str, data: Data) -> Fitted:
     """Fit a classifier to the train split; choose parameters by accuracy on the valid split."""
     train, hparams = data.splits["train"], data.hparams
     dictionary = learn_dictionary(train, hparams) if name == "dictionary" else {}
-    x, y = summarize_tracks(train, dictionary, data)
-    valid_x, valid_y = summarize_tracks(data.splits["valid"], dictionary, data)
+    (x, y), (valid_x, valid_y) = (read_vectors(split, dictionary, data) for split in FITTED_ON)
     tried = []
     for parameters, pipeline in candidates(name, len(train), hparams):
         arrays = to_arrays(name, pipeline.fit(x, y)) | dictionary
@@ -218,7 +233,7 @@ def format_parameters(parameters: dict[str, Any]) -> str:
 
 def judge(best: Fitted, split: str, data: Data) -> Chunks:
     """The logits of a classifier for the tracks of a split, each of which is one chunk here."""
-    x, y = summarize_tracks(data.splits[split], best.arrays, data)
+    x, y = read_vectors(split, best.arrays, data)
     logits = find_logits(best.name, best.arrays, x, len(data.hparams.genres))
     return Chunks(torch.from_numpy(logits), y, np.arange(len(y)))
 

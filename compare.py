@@ -23,7 +23,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-import model
 from hparams import CLASSICAL, HParams, in_group
 from support.errors import UserError, run_script
 from support.files import hash_file, lock, own_path
@@ -40,6 +39,7 @@ from support.parallel import run_jobs
 from support.rules import check_rules, positive
 from tracks.catalog import LABELS, Catalog, digest, read_catalog
 from tracks.lists import genre_of, source_path
+from training.build import is_network
 from training.checkpoint import model_code, read_report
 from training.results_table import (
     OWN,
@@ -98,11 +98,6 @@ class Recipe(NamedTuple):
         """Return words of a command line: the file, and the flags for all runs in these groups."""
         names = {f.name for f in (in_group(*groups) if groups else dataclasses.fields(HParams))}
         return [f"@{self.path}", *as_words({n: v for n, v in self.given.items() if n in names})]
-
-
-def is_network(name: str) -> bool:
-    """Whether a model is a class in model.py, not a classifier of classic.py."""
-    return model.is_model(getattr(model, name, None))
 
 
 def as_words(settings: dict[str, Any]) -> list[str]:

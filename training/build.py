@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import model as model_file
 from hparams import HParams
 from model import UnknownModel, WrongInput, build_model
 from support.errors import UserError
@@ -67,6 +68,11 @@ def try_single_chunk(model: nn.Module, hparams: HParams) -> None:
 def count_parameters(model: nn.Module) -> int:
     """Number of trainable parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def is_network(name: str) -> bool:
+    """Whether a model is a class in model.py, not a classifier of classic.py."""
+    return model_file.is_model(getattr(model_file, name, None))
 
 
 def last_layer(hparams: HParams) -> set[str]:

@@ -66,5 +66,4 @@ def predict_degraded(degradation: str, track: str, run: TrainedRun, catalog: Cat
         return DEGRADATIONS[degradation](y, rate, seed)
 
     y = load_track(path, run.hparams, length, degrade).y
-    chunks = [run.probabilities(x) for x, _ in waveform_chunks([y], path, run.hparams)]
-    return np.concatenate(chunks).mean(0, dtype=np.float64)
+    return run.predict(waveform_chunks([y], path, run.hparams)).mean(0, dtype=np.float64)

@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-import model
 from hparams import HParams
 from support.errors import UserError
 from tracks.catalog import Catalog, hash_names
 from tracks.lists import genre_of
-from training.build import last_layer, last_module
+from training.build import is_network, last_layer, last_module
 from training.checkpoint import fill_weights, load_checkpoint, read_hparams
 from training.runs import named_weights
 from training.trained_run import TrainedRun
@@ -88,7 +87,7 @@ def read_source(run: str) -> Start:
     path = named_weights(run)
     parts = load_checkpoint(path)
     hparams = read_hparams(parts, path)
-    if not model.is_model(getattr(model, hparams.model, None)):
+    if not is_network(hparams.model):
         raise UserError(
             f"--init_from {run}: its model, {hparams.model}, is not a class in model.py, so it has "
             "no weights to start from; name a run of train_test.py, or a pretrained one"
